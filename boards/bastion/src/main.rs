@@ -1,0 +1,2 @@
+//! `ichor`: the netboot server as one Linux process.
+fn main() {}

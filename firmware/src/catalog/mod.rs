@@ -1,0 +1,1 @@
+//! Who boots what: matchbox groups, profiles, selectors and templates.

@@ -1,0 +1,1 @@
+//! `ichor.toml`: every setting, its default, and how it is written.

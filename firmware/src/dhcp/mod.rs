@@ -1,0 +1,1 @@
+//! DHCP: the wire format, the server, its leases and the boot policy.

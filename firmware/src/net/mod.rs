@@ -1,0 +1,1 @@
+//! Where frames, sockets and time meet the servers: the only code that awaits.
