@@ -76,6 +76,18 @@ pub enum Progress<'a> {
     Close,
 }
 
+/// What the socket loop does about a deadline that has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timeout {
+    /// Send this reply (408), then go on with
+    /// [`next_request`](Connection::next_request), which says `Close`.
+    Reply(Reply),
+    /// Nothing is lost: as [`Progress::Close`].
+    Close,
+    /// The peer takes nothing any more: abort the socket.
+    Abort,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nothing of a request has come. Empty lines do not count.
@@ -174,14 +186,17 @@ impl<const N: usize> Connection<N> {
         Progress::Reply(reply)
     }
 
-    /// The peer took (or its socket's buffer did) `bytes` more of the
-    /// response.
+    /// `bytes` more of the response went into the socket's buffer, which means
+    /// that the peer made room for them.
     pub fn progress(&mut self, now: Instant, bytes: usize) {
         self.phase.progress(now, bytes);
     }
 
-    /// The whole response was handed to the socket. Never call this after a
-    /// body that broke off: abort the socket instead.
+    /// The whole response was sent, and the peer has acknowledged it (the
+    /// socket was flushed): from here on the peer is idle, and a slow one that
+    /// still has a full socket buffer to take would be cut off.
+    ///
+    /// Never call this after a body that broke off: abort the socket instead.
     pub fn finished(&mut self, now: Instant) {
         match self.phase.state {
             State::Answering {
@@ -203,13 +218,20 @@ impl<const N: usize> Connection<N> {
         self.phase.deadline
     }
 
-    /// The deadline has passed. A reply is to be sent first, until the new
-    /// deadline; without one, abort the socket.
-    pub fn timed_out(&mut self, now: Instant) -> Option<Reply> {
+    /// The [`deadline`](Self::deadline) has passed: what to do about it. The
+    /// connection is closing from here on.
+    pub fn timed_out(&mut self, now: Instant) -> Timeout {
         let bytes = self.buf.get(..self.filled).unwrap_or_default();
-        let reply = (self.phase.state == State::Head).then(|| last_words(bytes, HEAD_TIMEOUT));
+        let timeout = match self.phase.state {
+            // A client may be sending its next request right now: it will see
+            // the end and try again, but not expect a reply to what it did
+            // not ask.
+            State::Idle => Timeout::Close,
+            State::Head => Timeout::Reply(last_words(bytes, HEAD_TIMEOUT)),
+            State::Answering { .. } | State::Closing => Timeout::Abort,
+        };
         self.phase.close(now);
-        reply
+        timeout
     }
 
     /// Whether nothing is lost if the connection is closed now: it waits for

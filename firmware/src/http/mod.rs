@@ -22,8 +22,9 @@
 //!         let plan = respond(&request, Entity { len, etag, content_type });
 //!         let body = plan.write_head(&mut head)?;
 //!         // Send head[..body.head_len], then `body.len` bytes of the entity
-//!         // from offset `body.first`; tell `conn.progress(now, n)` of each
-//!         // write; then go on with the next request:
+//!         // from offset `body.first`, all until `conn.deadline()`, which
+//!         // `conn.progress(now, n)` after each write moves. Flush the socket;
+//!         // then the next request has its turn:
 //!         conn.finished(now);
 //!     }
 //!     // Send it; the connection is then closing.
@@ -34,8 +35,8 @@
 //! }
 //! ```
 //!
-//! When `conn.deadline()` passes: `conn.timed_out(now)` says what is still to
-//! be sent, if anything.
+//! When `conn.deadline()` passes, `conn.timed_out(now)` says whether to send a
+//! last reply, close or abort.
 //!
 //! **A body that breaks off** (the file vanished or could not be read, the
 //! peer is too slow) is never padded and never followed by another response:
@@ -59,7 +60,7 @@ mod respond;
 mod response;
 mod target;
 
-pub use connection::{Connection, HEAD_LEN, Limits, Progress};
+pub use connection::{Connection, HEAD_LEN, Limits, Progress, Timeout};
 pub use content_type::content_type;
 pub use etag::{ETag, ETagCondition, MAX_TAGS};
 pub use range::{ByteRange, Selection};

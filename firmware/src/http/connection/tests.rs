@@ -219,7 +219,9 @@ fn a_head_must_come_in_time_however_it_drips() {
         assert_eq!(conn.next_request(at(second)), Progress::NeedMore);
         assert_eq!(conn.deadline(), at(15));
     }
-    let reply = conn.timed_out(at(15)).unwrap();
+    let Timeout::Reply(reply) = conn.timed_out(at(15)) else {
+        panic!("no reply");
+    };
     assert!(text(&reply).starts_with("HTTP/1.1 408 "));
     assert_eq!(conn.deadline(), at(18));
     assert_eq!(conn.next_request(at(15)), Progress::Close);
@@ -230,14 +232,14 @@ fn a_head_must_come_in_time_however_it_drips() {
         at(18),
         "bytes after the end change nothing"
     );
-    assert_eq!(conn.timed_out(at(18)), None);
+    assert_eq!(conn.timed_out(at(18)), Timeout::Abort);
 }
 
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
     let mut conn = accepted();
     assert!(conn.is_idle());
-    assert_eq!(conn.timed_out(at(10)), None);
+    assert_eq!(conn.timed_out(at(10)), Timeout::Close);
     assert_eq!(conn.next_request(at(10)), Progress::Close);
 
     let mut conn = accepted();
@@ -285,7 +287,7 @@ fn a_body_must_be_taken_at_a_minimum_rate() {
     );
     conn.progress(at(90), usize::MAX);
     assert_eq!(conn.deadline(), at(150));
-    assert_eq!(conn.timed_out(at(150)), None, "no reply inside a body");
+    assert_eq!(conn.timed_out(at(150)), Timeout::Abort);
     assert_eq!(conn.next_request(at(150)), Progress::Close);
 }
 
@@ -306,7 +308,7 @@ fn clocks_at_their_end_do_not_overflow() {
     let mut conn = Connection::<64>::new(Instant::MAX, Limits::DEFAULT);
     feed(&mut conn, b"GET /", Instant::MAX);
     assert_eq!(conn.next_request(Instant::MAX), Progress::NeedMore);
-    assert!(conn.timed_out(Instant::MAX).is_some());
+    assert!(matches!(conn.timed_out(Instant::MAX), Timeout::Reply(_)));
     assert_eq!(conn.deadline(), Instant::MAX);
 }
 
