@@ -3,3 +3,4 @@
 pub mod frames;
 pub mod mux;
 pub mod shelf;
+pub mod tftp;
