@@ -38,6 +38,8 @@ mod server;
 #[cfg(test)]
 mod simulation;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod troubled;
 mod window;
