@@ -2,6 +2,8 @@
 
 pub mod boot;
 mod config;
+pub mod options;
+pub mod wire;
 
 pub use config::{
     Boot, BootFile, Config, ConfigError, LeaseTimes, Mode, Owner, Pool, Reservation, Route, Subnet,
