@@ -1,13 +1,19 @@
 //! DHCP: the wire format, the server, its leases and the boot policy.
 
 pub mod boot;
+mod client_key;
 mod config;
+#[cfg(test)]
+mod fixture;
 pub mod options;
+mod request;
 pub mod wire;
 
+pub use client_key::ClientKey;
 pub use config::{
     Boot, BootFile, Config, ConfigError, LeaseTimes, Mode, Owner, Pool, Reservation, Route, Subnet,
 };
+pub use request::{Request, Vendor};
 
 /// Capacities of [`Config`], and of what is built from it.
 pub mod capacity {
