@@ -47,23 +47,33 @@ pub struct Config {
     pub boot: Boot,
 }
 
-impl Default for Config {
-    fn default() -> Self {
+impl Config {
+    /// Everything switched off.
+    pub const fn new() -> Self {
         Self {
             mode: Mode::Off,
             server: Ipv4Addr::UNSPECIFIED,
             http_port: 80,
             subnets: Vec::new(),
             reservations: Vec::new(),
-            lease: LeaseTimes::default(),
+            lease: LeaseTimes::new(),
             probe: Duration::from_millis(200),
             dns: Vec::new(),
             ntp: Vec::new(),
             domain: String::new(),
             search: Vec::new(),
             mtu: None,
-            boot: Boot::default(),
+            boot: Boot {
+                enabled: true,
+                files: Vec::new(),
+            },
         }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -96,16 +106,22 @@ pub struct LeaseTimes {
     pub quarantine: u32,
 }
 
-impl Default for LeaseTimes {
+impl LeaseTimes {
     /// One hour, as asked down to two minutes and up to a day; ten minutes of
     /// quarantine.
-    fn default() -> Self {
+    pub const fn new() -> Self {
         Self {
             seconds: 3600,
             min: 120,
             max: 86_400,
             quarantine: 600,
         }
+    }
+}
+
+impl Default for LeaseTimes {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -254,6 +270,23 @@ pub struct BootFile {
 }
 
 impl Config {
+    /// The subnet that `ip` belongs to.
+    pub fn subnet_of(&self, ip: Ipv4Addr) -> Option<usize> {
+        self.subnets.iter().position(|subnet| subnet.contains(ip))
+    }
+
+    /// The subnet whose pool may give `ip` to anybody.
+    pub fn pool_of(&self, ip: Ipv4Addr) -> Option<usize> {
+        let at = self.subnet_of(ip)?;
+        let subnet = self.subnets.get(at)?;
+        let free_for_all = subnet.pool.is_some_and(|pool| pool.contains(ip))
+            && subnet.is_host(ip)
+            && ip != self.server
+            && !subnet.routers.contains(&ip)
+            && !self.reservations.iter().any(|r| r.ip == ip);
+        free_for_all.then_some(at)
+    }
+
     /// Finds what can not work before a packet does.
     pub fn check(&self) -> Result<(), ConfigError> {
         use ConfigError::{

@@ -5,7 +5,9 @@ mod client_key;
 mod config;
 #[cfg(test)]
 mod fixture;
+mod leases;
 pub mod options;
+mod record;
 mod request;
 pub mod wire;
 
@@ -13,6 +15,7 @@ pub use client_key::ClientKey;
 pub use config::{
     Boot, BootFile, Config, ConfigError, LeaseTimes, Mode, Owner, Pool, Reservation, Route, Subnet,
 };
+pub use leases::{Lease, State};
 pub use request::{Request, Vendor};
 
 /// Capacities of [`Config`], and of what is built from it.
