@@ -191,6 +191,7 @@ impl<const EVENTS: usize, const MACHINES: usize> Record for Journal<EVENTS, MACH
         let mut text = Cut(String::new());
         // Cut text is the only error, and wanted.
         let _ = text.write_fmt(detail);
+        let detail = text.0.trim_end();
         let seq = self.next.replace(self.next.get() + 1);
         let event = Event {
             seq,
@@ -230,11 +231,13 @@ impl<const EVENTS: usize, const MACHINES: usize> Record for Journal<EVENTS, MACH
 }
 
 /// Text that keeps what fits and drops the rest, at a character boundary.
-struct Cut(String<DETAIL_LEN>);
+/// Of control characters only a space is kept: an event is one line.
+pub(crate) struct Cut<const N: usize>(pub(crate) String<N>);
 
-impl fmt::Write for Cut {
+impl<const N: usize> fmt::Write for Cut<N> {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         for c in s.chars() {
+            let c = if c.is_control() { ' ' } else { c };
             self.0.push(c).map_err(|_| fmt::Error)?;
         }
         Ok(())

@@ -11,7 +11,7 @@ use embassy_time::{Duration, Instant, with_deadline};
 use ichor_hal::{Files};
 
 use super::site::{Answer, Event, Site};
-use crate::catalog::{Catalog, Window};
+use crate::catalog::{Answers, Window};
 use crate::http::{Connection, HEAD_LEN, Limits, Plan, Progress, RESPONSE_HEAD_LEN, Timeout};
 use crate::journal::{Record, Stage};
 
@@ -26,10 +26,10 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 ///
 /// A connection's throughput is bounded by the length of `send` for each
 /// round trip.
-pub async fn serve<F: Files, J: Record, const ARENA: usize>(
+pub async fn serve<F: Files, J: Record, C: Answers>(
     stack: Stack<'_>,
     port: u16,
-    site: &Site<'_, F, J, Catalog<ARENA>>,
+    site: &Site<'_, F, J, C>,
     receive: &mut [u8],
     send: &mut [u8],
 ) -> ! {
@@ -65,9 +65,9 @@ struct Line<'s> {
 }
 
 impl Line<'_> {
-    async fn serve<F: Files, J: Record, const ARENA: usize>(
+    async fn serve<F: Files, J: Record, C: Answers>(
         &mut self,
-        site: &Site<'_, F, J, Catalog<ARENA>>,
+        site: &Site<'_, F, J, C>,
     ) -> Result<(), Broken> {
         let mut out = [0; RESPONSE_HEAD_LEN];
         loop {
@@ -115,10 +115,10 @@ impl Line<'_> {
         }
     }
 
-    async fn send_answer<F: Files, J: Record, const ARENA: usize>(
+    async fn send_answer<F: Files, J: Record, C: Answers>(
         &mut self,
-        site: &Site<'_, F, J, Catalog<ARENA>>,
-        answer: Answer<'_, F::File, Catalog<ARENA>>,
+        site: &Site<'_, F, J, C>,
+        answer: Answer<'_, F::File, C>,
         out: &mut [u8; RESPONSE_HEAD_LEN],
     ) -> Result<(), Broken> {
         let started = Instant::now();
@@ -217,10 +217,11 @@ impl Line<'_> {
         while offset < end {
             let n = self.write_with(|room| {
                 let want = room.len().min(usize::try_from(end - offset).unwrap_or(usize::MAX));
-                let mut window = Window::new(offset, &mut room[..want]);
-                // A full window ends the rendering early.
+                let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+                let mut window = Window::new(skip, &mut room[..want]);
+                // Only the window could fail, and it takes everything.
                 let _ = render(&mut window);
-                let n = window.written();
+                let n = window.bytes().len();
                 (n, n)
             });
             match n.await? {
@@ -293,7 +294,9 @@ fn note(
     let ms = took.as_millis();
     if !whole {
         journal.record(now, who, Stage::Failed, format_args!("{detail}: broke off after {ms} ms"));
-    } else if first + len == end {
+    } else if let Some(stage) = stage
+        && first + len == end
+    {
         journal.record(now, who, stage, format_args!("{detail} ({len} bytes in {ms} ms)"));
     }
 }

@@ -19,7 +19,7 @@ use embassy_time::Duration;
 
 use super::frames::{ARP_LEN, Arp, FrameRing};
 use crate::MacAddr;
-use crate::dhcp;
+use crate::dhcp::wire::{BOOT_SERVER_PORT, CLIENT_PORT, SERVER_PORT};
 
 /// Calls of [`Neighbours::tick`] that a neighbour stays known without being
 /// announced again. With [`NEIGHBOUR_TICK`] this is less than the minute that
@@ -257,7 +257,7 @@ impl Kind {
                         if !later_fragment
                             && matches!(
                                 u16::from_be_bytes([high, low]),
-                                dhcp::SERVER_PORT | dhcp::CLIENT_PORT | dhcp::BOOT_SERVER_PORT
+                                SERVER_PORT | CLIENT_PORT | BOOT_SERVER_PORT
                             ) =>
                     {
                         Self::Dhcp

@@ -11,12 +11,12 @@ use ichor_hal::{FileError, Files};
 
 use super::shelf::Shelf;
 use crate::MacAddr;
-use crate::catalog::{Catalog, Endpoint, Labels};
+use crate::catalog::{Answers, Endpoint, Labels};
 use crate::http::{
-    ETag, Entity, HEAD_LEN, Method, PATH_LEN, Plan, Query, Refusal, Request, Status, TooLong,
+    ETag, Entity, HEAD_LEN, Plan, Refusal, Request, Status, TooLong,
     content_type, respond, write_text,
 };
-use crate::journal::{Record, Stage, Who};
+use crate::journal::{Cut, DETAIL_LEN, Record, Stage, Who};
 use crate::tftp::stage_of;
 
 /// Longest key or value of a query, decoded.
@@ -71,8 +71,9 @@ pub(super) enum Answer<'c, F, C> {
 /// What the journal is told once the last byte has left.
 pub(super) struct Event {
     pub(super) who: Who,
-    pub(super) stage: Stage,
-    pub(super) detail: String<PATH_LEN>,
+    /// None for what is not worth an entry.
+    pub(super) stage: Option<Stage>,
+    pub(super) detail: String<DETAIL_LEN>,
     /// Length of the whole in bytes.
     pub(super) end: u64,
 }
@@ -86,7 +87,7 @@ pub(super) struct Document<'c, C> {
     raw_query: String<HEAD_LEN>,
 }
 
-impl<const ARENA: usize> Document<'_, Catalog<ARENA>> {
+impl<C: Answers> Document<'_, C> {
     /// Writes the text; the same every time.
     pub(super) fn render(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         match self.catalog.answer(self.endpoint, &self.labels, &self.raw_query) {
@@ -96,7 +97,7 @@ impl<const ARENA: usize> Document<'_, Catalog<ARENA>> {
     }
 }
 
-impl<F: Files, J: Record, const ARENA: usize> Site<'_, F, J, Catalog<ARENA>> {
+impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
     /// Finds what a request asks for. Short answers are written into `out`
     /// as a whole; an error means that they did not fit.
     pub(super) async fn answer(
@@ -104,14 +105,20 @@ impl<F: Files, J: Record, const ARENA: usize> Site<'_, F, J, Catalog<ARENA>> {
         request: &Request<'_>,
         peer: Ipv4Addr,
         out: &mut [u8],
-    ) -> Result<Answer<'_, F::File, Catalog<ARENA>>, TooLong> {
-        let path = request.path.trim_start_matches('/');
-        if path.starts_with("assets/") {
-            return self.asset(request, path, peer, out).await;
+    ) -> Result<Answer<'_, F::File, C>, TooLong> {
+        if request.path == "/" {
+            // What matchbox answers, for scripts that look for it.
+            let text = format_args!("matchbox\n");
+            return write_text(out, Status::Ok, request.framing, text).map(Answer::Text);
         }
-        match Endpoint::of(path) {
-            Some(endpoint) => self.document(request, endpoint, peer, out),
-            None => self.refuse(request, peer, NO_SUCH_PATH, out),
+        if let Some(endpoint) = Endpoint::from_path(request.path) {
+            return self.document(request, endpoint, peer, out);
+        }
+        match request.path.strip_prefix('/') {
+            Some(path) if path.starts_with("assets/") => {
+                self.asset(request, path, peer, out).await
+            }
+            _ => self.refuse(request, peer, NO_SUCH_PATH, out),
         }
     }
 
@@ -121,7 +128,7 @@ impl<F: Files, J: Record, const ARENA: usize> Site<'_, F, J, Catalog<ARENA>> {
         path: &str,
         peer: Ipv4Addr,
         out: &mut [u8],
-    ) -> Result<Answer<'_, F::File, Catalog<ARENA>>, TooLong> {
+    ) -> Result<Answer<'_, F::File, C>, TooLong> {
         let (file, metadata) = match self.files.open(path).await {
             Ok(opened) => opened,
             Err(error) => {
@@ -143,7 +150,12 @@ impl<F: Files, J: Record, const ARENA: usize> Site<'_, F, J, Catalog<ARENA>> {
         Ok(Answer::File {
             plan: respond(request, entity),
             file,
-            event: Event { who: peer.into(), stage, detail: cut(path), end: metadata.len },
+            event: Event {
+                who: peer.into(),
+                stage: Some(stage),
+                detail: cut(format_args!("{path}")),
+                end: metadata.len,
+            },
         })
     }
 
@@ -153,31 +165,36 @@ impl<F: Files, J: Record, const ARENA: usize> Site<'_, F, J, Catalog<ARENA>> {
         endpoint: Endpoint,
         peer: Ipv4Addr,
         out: &mut [u8],
-    ) -> Result<Answer<'_, F::File, Catalog<ARENA>>, TooLong> {
+    ) -> Result<Answer<'_, F::File, C>, TooLong> {
         let Some((labels, raw_query)) = labels_of(request) else {
             return self.refuse(request, peer, ODD_QUERY, out);
         };
         let who = self.who(&labels, peer);
         let document =
             Document { catalog: self.catalogs.current(), endpoint, labels, raw_query };
-        let mut tally = Tally::new();
-        let found = document
-            .catalog
-            .answer(endpoint, &document.labels, &document.raw_query)
-            .and_then(|answer| answer.check(&mut tally).map(|()| answer.content_type()));
-        let content_type = match found {
-            Ok(content_type) => content_type,
+        let found = document.catalog.answer(endpoint, &document.labels, &document.raw_query);
+        let (entity, detail) = match found {
+            Ok(answer) => {
+                let mut hash = Fnv1a::new();
+                // The sink takes everything.
+                let _ = answer.render(&mut hash);
+                let (len, content_type) = (answer.len() as u64, answer.content_type());
+                let entity = Entity { len, etag: Some(ETag::new(hash.0)), content_type };
+                let by = answer.group().unwrap_or_default();
+                (entity, cut(format_args!("{} by {by}", request.path)))
+            }
             Err(refusal) => {
                 let text = format_args!("{refusal}\n");
                 return self.refuse_with(request, who, Status::NotFound, text, out);
             }
         };
-        let entity = Entity { len: tally.len, etag: Some(ETag::new(tally.hash)), content_type };
         let stage = match endpoint {
-            Endpoint::Ipxe | Endpoint::Grub => Stage::Script,
-            _ => Stage::Config,
+            // Everyone gets the same: it says nothing of the machine.
+            Endpoint::BootIpxe => None,
+            Endpoint::Ipxe | Endpoint::Grub => Some(Stage::Script),
+            _ => Some(Stage::Config),
         };
-        let event = Event { who, stage, detail: cut(request.path), end: tally.len };
+        let event = Event { who, stage, detail, end: entity.len };
         Ok(Answer::Document { plan: respond(request, entity), document, event })
     }
 
@@ -212,35 +229,27 @@ impl<F: Files, J: Record, const ARENA: usize> Site<'_, F, J, Catalog<ARENA>> {
         out: &mut [u8],
     ) -> Result<Answer<'_, F::File, A>, TooLong> {
         let path = request.path;
-        self.journal.record(
-            Instant::now(),
-            who.into(),
-            Stage::Refused,
-            format_args!("{path}: {text}"),
-        );
+        let detail = format_args!("{path}: {text}");
+        self.journal.record(Instant::now(), who.into(), Stage::Refused, detail);
         write_text(out, status, request.framing, text).map(Answer::Text)
     }
 }
 
-/// Length and hash of a text, taken while it is written to nowhere.
-struct Tally {
-    len: u64,
-    hash: u64,
-}
+/// Hash of a text, taken while it is written to nowhere: enough to tell a
+/// changed text, not to resist an enemy.
+struct Fnv1a(u64);
 
-impl Tally {
+impl Fnv1a {
     const fn new() -> Self {
-        Self { len: 0, hash: 0xcbf2_9ce4_8422_2325 }
+        Self(0xcbf2_9ce4_8422_2325)
     }
 }
 
-impl fmt::Write for Tally {
+impl fmt::Write for Fnv1a {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
-            // FNV-1a: enough to tell a changed text, not to resist an enemy.
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        self.len += text.len() as u64;
         Ok(())
     }
 }
@@ -263,12 +272,9 @@ fn labels_of(request: &Request<'_>) -> Option<(Labels, String<HEAD_LEN>)> {
 }
 
 /// As much of a text as fits.
-fn cut<const N: usize>(text: &str) -> String<N> {
-    let mut kept = String::new();
-    for c in text.chars() {
-        if kept.push(c).is_err() {
-            break;
-        }
-    }
-    kept
+fn cut<const N: usize>(text: fmt::Arguments<'_>) -> String<N> {
+    let mut kept = Cut(String::new());
+    // Cut text is the only error, and wanted.
+    let _ = kept.write_fmt(text);
+    kept.0
 }
