@@ -27,16 +27,22 @@ compile_error!("ichor-hal-linux needs a Unix system");
 mod clock;
 mod entropy;
 mod files;
+#[cfg(target_os = "linux")]
+mod host_share;
 mod lease_log;
 pub mod nic;
 mod reactor;
 mod signals;
+#[cfg(target_os = "linux")]
+mod sys;
 mod time;
 mod watch;
 
 pub use clock::UnixClock;
 pub use entropy::OsEntropy;
 pub use files::{DataFolder, Symlinks};
+#[cfg(target_os = "linux")]
+pub use host_share::{HostAddress, HostShare, ShareError};
 pub use lease_log::{LogFile, OpenLogError};
 pub use reactor::{Reactor, Source};
 pub use signals::{Signal, Signals};

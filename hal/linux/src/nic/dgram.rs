@@ -96,7 +96,7 @@ impl Driver for DgramWire {
             return None;
         }
         match rustix::net::recv(&self.socket, &mut self.frame[..], RecvFlags::DONTWAIT) {
-            Ok((n, _)) => Some((RxFrame(&mut self.frame[..n]), TxFrame(&mut self.tx))),
+            Ok((n, _)) => Some((RxFrame(&mut self.frame[..n]), TxFrame::plain(&mut self.tx))),
             // Whatever it was, the next datagram is another one.
             Err(_) => {
                 self.socket.wake_on_readable(cx);
@@ -106,7 +106,7 @@ impl Driver for DgramWire {
     }
 
     fn transmit(&mut self, cx: &mut Context<'_>) -> Option<TxFrame<'_>> {
-        self.has_room(cx).then_some(TxFrame(&mut self.tx))
+        self.has_room(cx).then_some(TxFrame::plain(&mut self.tx))
     }
 
     fn link_state(&mut self, cx: &mut Context<'_>) -> LinkState {

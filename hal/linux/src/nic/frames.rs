@@ -5,6 +5,8 @@ use std::fmt;
 
 use embassy_net_driver::{RxToken, TxToken};
 
+use super::offload;
+
 /// Longest frame taken from a wire: what QEMU sends at most for one packet
 /// (64 KiB, however it was segmented, and room for Ethernet and VLAN headers).
 pub(crate) const MAX_WIRE_FRAME: usize = 64 * 1024 + 18;
@@ -88,9 +90,9 @@ impl FrameQueue {
         (self.start, self.end) = (0, 0);
     }
 
-    /// Room for one frame of `len` bytes at the end, or `None` if it is
-    /// longer than the NIC said it would take.
-    fn push(&mut self, len: usize) -> Option<&mut [u8]> {
+    /// Headroom and room for one frame of `len` bytes at the end, or `None` if
+    /// it is longer than the NIC said it would take.
+    fn push(&mut self, len: usize) -> Option<(&mut [u8], &mut [u8])> {
         let total = LENGTH + self.headroom + len;
         if len > self.max_frame || self.buf.len() - self.len() < total {
             return None;
@@ -105,25 +107,59 @@ impl FrameQueue {
         length.copy_from_slice(&((self.headroom + len) as u32).to_be_bytes());
         let (headroom, frame) = entry.split_at_mut(self.headroom);
         headroom.fill(0);
-        Some(frame)
+        Some((headroom, frame))
+    }
+
+    /// Takes back the newest frame, which was `len` bytes long.
+    fn take_back(&mut self, len: usize) {
+        self.end -= (LENGTH + self.headroom + len).min(self.len());
     }
 }
 
 /// A frame to be filled in and queued.
-pub struct TxFrame<'a>(pub(crate) &'a mut FrameQueue);
+pub struct TxFrame<'a> {
+    queue: &'a mut FrameQueue,
+    /// The MTU of an interface that does the rest of the work on TCP.
+    offload: Option<usize>,
+}
+
+impl<'a> TxFrame<'a> {
+    pub(crate) fn plain(queue: &'a mut FrameQueue) -> Self {
+        Self {
+            queue,
+            offload: None,
+        }
+    }
+
+    /// A frame for an interface with this MTU, in a queue whose headroom is a
+    /// `virtio_net_hdr`.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn offloaded(queue: &'a mut FrameQueue, mtu: usize) -> Self {
+        Self {
+            queue,
+            offload: Some(mtu),
+        }
+    }
+}
 
 impl TxToken for TxFrame<'_> {
     fn consume<R, F>(self, len: usize, f: F) -> R
     where
         F: FnOnce(&mut [u8]) -> R,
     {
-        match self.0.push(len) {
-            Some(frame) => f(frame),
-            None => {
-                log::error!("a frame of {len} bytes is longer than the MTU: dropped");
-                f(&mut vec![0; len])
-            }
+        let Some((headroom, frame)) = self.queue.push(len) else {
+            log::error!("a frame of {len} bytes is longer than the MTU: dropped");
+            return f(&mut vec![0; len]);
+        };
+        let result = f(frame);
+        if let Some(mtu) = self.offload
+            && let Ok(header) = headroom.try_into()
+            && !offload::send(header, frame, mtu)
+        {
+            log::error!("a frame of {len} bytes is longer than the MTU, {mtu}: dropped");
+            self.queue.take_back(len);
         }
+        result
     }
 }
 
@@ -223,7 +259,7 @@ mod tests {
     fn queue_of(frames: &[&[u8]]) -> FrameQueue {
         let mut queue = FrameQueue::new(256, 0, 32);
         for frame in frames {
-            TxFrame(&mut queue).consume(frame.len(), |buf| buf.copy_from_slice(frame));
+            TxFrame::plain(&mut queue).consume(frame.len(), |buf| buf.copy_from_slice(frame));
         }
         queue
     }
@@ -284,8 +320,8 @@ mod tests {
         let mut queue = FrameQueue::new(85, 2, 30);
         for n in 0..50u8 {
             assert!(queue.has_room());
-            TxFrame(&mut queue).consume(30, |buf| buf.fill(n));
-            TxFrame(&mut queue).consume(10, |buf| buf.fill(n));
+            TxFrame::plain(&mut queue).consume(30, |buf| buf.fill(n));
+            TxFrame::plain(&mut queue).consume(10, |buf| buf.fill(n));
             assert!(!queue.has_room());
             let frames: Vec<_> = queue.frames().map(<[u8]>::to_vec).collect();
             let lens: Vec<_> = frames.iter().map(Vec::len).collect();

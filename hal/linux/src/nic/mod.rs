@@ -6,13 +6,23 @@
 //! way after [`RX_BURST`] frames, so that a flood of incoming ones cannot
 //! keep the stack from sending.
 
+#[cfg(target_os = "linux")]
+pub(crate) mod bpf;
 mod dgram;
 mod frames;
+#[cfg(target_os = "linux")]
+mod link;
+mod offload;
+#[cfg(target_os = "linux")]
+mod packet;
 mod spec;
+#[cfg(target_os = "linux")]
+mod tap;
 mod wire;
 
 use std::fmt;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::task::Context;
 
@@ -21,7 +31,11 @@ use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState};
 use crate::Reactor;
 pub use dgram::DgramWire;
 pub use frames::{RxFrame, TxFrame};
+#[cfg(target_os = "linux")]
+pub use packet::PacketNic;
 pub use spec::{ParseSpecError, Spec};
+#[cfg(target_os = "linux")]
+pub use tap::TapNic;
 pub use wire::Wire;
 
 /// Longest frame the stack sends: 1500 bytes of IP behind an Ethernet header.
@@ -37,6 +51,12 @@ pub enum AnyNic {
     Wire(Wire),
     /// Unix datagrams to and from one peer.
     Dgram(DgramWire),
+    /// An interface of this machine.
+    #[cfg(target_os = "linux")]
+    Packet(PacketNic),
+    /// A TAP device.
+    #[cfg(target_os = "linux")]
+    Tap(TapNic),
 }
 
 impl AnyNic {
@@ -47,9 +67,62 @@ impl AnyNic {
             Spec::WireDgram { local, remote, mac } => {
                 DgramWire::open(local, remote, *mac, reactor).map(Self::Dgram)
             }
+            #[cfg(target_os = "linux")]
+            Spec::Packet { interface } => PacketNic::open(interface, reactor).map(Self::Packet),
+            #[cfg(target_os = "linux")]
+            Spec::Tap { name, mac } => TapNic::open(name, *mac, reactor).map(Self::Tap),
+            #[cfg(not(target_os = "linux"))]
             Spec::Packet { .. } | Spec::Tap { .. } => Err(OpenError::Unsupported),
         }
     }
+
+    /// Says what the stack answers for. A packet socket leaves the rest to
+    /// the kernel; on other NICs nobody else is there.
+    pub fn admit(&self, admission: &Admission) -> io::Result<()> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Packet(nic) => nic.admit(admission),
+            _ => {
+                let _ = admission;
+                Ok(())
+            }
+        }
+    }
+
+    /// The longest IP packet that the network takes, in bytes. The stack may
+    /// be told a larger MTU, for TCP segments that the kernel cuts up; UDP
+    /// datagrams have to fit this one.
+    pub fn network_mtu(&self) -> usize {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Packet(nic) => nic.interface_mtu(),
+            #[cfg(target_os = "linux")]
+            Self::Tap(nic) => nic.interface_mtu(),
+            _ => ETHERNET_FRAME - offload::ETHERNET,
+        }
+    }
+}
+
+/// What the stack answers for on an interface that the kernel uses too.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Admission {
+    /// The stack's address: only IPv4 packets for it, and broadcasts, come
+    /// in. Without one, every IPv4 packet does.
+    pub address: Option<Ipv4Addr>,
+    /// The network's broadcast address, besides 255.255.255.255.
+    pub broadcast: Option<Ipv4Addr>,
+    /// The ports that the stack serves on an address that the kernel owns
+    /// too. ARP requests and everything else stay with the kernel.
+    pub shared: Option<Ports>,
+}
+
+/// Ports served on a shared address, up to 100 of each protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ports {
+    /// TCP ports.
+    pub tcp: Vec<u16>,
+    /// UDP ports.
+    pub udp: Vec<u16>,
 }
 
 /// Why a NIC could not be opened. Displays what to do about it.
@@ -58,6 +131,35 @@ impl AnyNic {
 pub enum OpenError {
     /// This kind of NIC exists on Linux only.
     Unsupported,
+    /// There is no such interface.
+    NoInterface {
+        /// The name that was asked for.
+        name: String,
+        /// The names that there are.
+        there_are: Vec<String>,
+    },
+    /// The interface does not speak Ethernet (a tunnel, or the loopback).
+    NotEthernet {
+        /// Its name.
+        name: String,
+    },
+    /// The interface takes only packets too short to boot from.
+    SmallMtu {
+        /// Its name.
+        name: String,
+        /// Its MTU.
+        mtu: usize,
+    },
+    /// The process lacks a privilege.
+    NoPermission {
+        /// Which one, as capabilities(7) names it.
+        capability: &'static str,
+    },
+    /// Another process is attached to the TAP device.
+    TapInUse {
+        /// The device's name.
+        name: String,
+    },
     /// There is something at a wire's path, and it is not a socket.
     NotASocket {
         /// The path.
@@ -96,6 +198,28 @@ impl fmt::Display for OpenError {
             Self::Unsupported => {
                 f.write_str("this kind of NIC exists on Linux only; `wire:PATH` works anywhere")
             }
+            Self::NoInterface { name, there_are } => write!(
+                f,
+                "there is no interface {name}; there are: {}",
+                there_are.join(", ")
+            ),
+            Self::NotEthernet { name } => write!(
+                f,
+                "interface {name} does not speak Ethernet: choose one that does"
+            ),
+            Self::SmallMtu { name, mtu } => write!(
+                f,
+                "interface {name} has an MTU of {mtu}, and 576 is the least: `ip link set {name} mtu 1500`"
+            ),
+            Self::NoPermission { capability } => write!(
+                f,
+                "this needs {capability}: run as root, from the systemd unit, or once `setcap {}+ep` on the program",
+                capability.to_lowercase()
+            ),
+            Self::TapInUse { name } => write!(
+                f,
+                "another process is attached to TAP device {name}: stop it or choose another name"
+            ),
             Self::NotASocket { path } => write!(
                 f,
                 "{} exists and is not a socket: remove it or give the wire another path",
@@ -120,6 +244,10 @@ macro_rules! each {
         match $self {
             AnyNic::Wire($nic) => $call,
             AnyNic::Dgram($nic) => $call,
+            #[cfg(target_os = "linux")]
+            AnyNic::Packet($nic) => $call,
+            #[cfg(target_os = "linux")]
+            AnyNic::Tap($nic) => $call,
         }
     };
 }

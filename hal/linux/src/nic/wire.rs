@@ -204,11 +204,11 @@ impl Driver for Wire {
         if self.burst.is_over(cx) {
             return None;
         }
-        Some((RxFrame(self.rx.take(len)), TxFrame(&mut self.tx)))
+        Some((RxFrame(self.rx.take(len)), TxFrame::plain(&mut self.tx)))
     }
 
     fn transmit(&mut self, cx: &mut Context<'_>) -> Option<TxFrame<'_>> {
-        self.has_room(cx).then_some(TxFrame(&mut self.tx))
+        self.has_room(cx).then_some(TxFrame::plain(&mut self.tx))
     }
 
     fn link_state(&mut self, cx: &mut Context<'_>) -> LinkState {
