@@ -11,7 +11,7 @@
 //! | `LeaseLog` | [`LogFile`] |
 //! | `Clock` | [`UnixClock`] |
 //! | `Entropy` | [`OsEntropy`] |
-//! | `Watchdog` | `ServiceManager` |
+//! | `Watchdog` | [`ServiceManager`] |
 //!
 //! `packet:`, `tap:`, host sharing and dropping privileges exist on Linux
 //! only; the rest builds on any Unix, so that the operator's own machine may
@@ -31,7 +31,10 @@ mod files;
 mod host_share;
 mod lease_log;
 pub mod nic;
+#[cfg(target_os = "linux")]
+mod privileges;
 mod reactor;
+mod service;
 mod signals;
 #[cfg(target_os = "linux")]
 mod sys;
@@ -44,5 +47,8 @@ pub use files::{DataFolder, Symlinks};
 #[cfg(target_os = "linux")]
 pub use host_share::{HostAddress, HostShare, ShareError};
 pub use lease_log::{LogFile, OpenLogError};
+#[cfg(target_os = "linux")]
+pub use privileges::{PrivilegeError, User, drop_privileges};
 pub use reactor::{Reactor, Source};
+pub use service::ServiceManager;
 pub use signals::{Signal, Signals};

@@ -214,3 +214,15 @@ fn last_errno() -> Errno {
         .raw_os_error()
         .map_or(Errno::IO, Errno::from_raw_os_error)
 }
+
+/// Makes the whole process run as a user, with that user's group alone. The C
+/// library tells every thread.
+pub(crate) fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: the pointer is to one group, as the count says.
+    check(unsafe { libc::setgroups(1, &raw const gid) })?;
+    // SAFETY: takes its arguments by value.
+    check(unsafe { libc::setresgid(gid, gid, gid) })?;
+    // SAFETY: takes its arguments by value. Last, as it gives up the right to
+    // do the others.
+    check(unsafe { libc::setresuid(uid, uid, uid) })
+}
