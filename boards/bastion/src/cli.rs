@@ -1,132 +1,155 @@
 //! The command line: `ichor serve` and `ichor explain`.
+//!
+//! The settings of `serve` come from one table, [`Config::KEYS`], which is
+//! also what `ichor.toml` is read by: a flag is a key with two hyphens.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use ichor::config::{Config, Key};
 
-/// Netboot server: DHCP, TFTP and HTTP in one process, from a matchbox folder.
-#[derive(Debug, Parser)]
-#[command(name = "ichor", version, propagate_version = true)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
+use crate::board::Board;
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Serve DHCP, TFTP and HTTP until told to stop.
-    Serve(Box<Serve>),
-    /// Say which group and profile a machine gets, and why not the others.
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Serve(Serve),
     Explain(Explain),
 }
 
-/// Every setting but `--data` and `--log` is also a key of `ichor.toml` in the
-/// data folder; a flag wins over the file.
-#[derive(Debug, Args)]
+/// `ichor serve`
+#[derive(Debug)]
 pub(crate) struct Serve {
-    /// The matchbox folder: groups/, profiles/, generic/, assets/ … and ichor.toml.
-    #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
-    /// What to print for each step of each machine.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log: LogFormat,
-    #[command(flatten)]
-    pub(crate) settings: Settings,
+    /// Keys and values, in no order that matters.
+    pub(crate) settings: Vec<(&'static str, String)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// `ichor explain`
+#[derive(Debug)]
+pub(crate) struct Explain {
+    pub(crate) data: PathBuf,
+    /// Key and value of each label.
+    pub(crate) labels: Vec<(String, String)>,
+}
+
+/// How the machines' timelines are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     /// A line for people.
     Text,
-    /// One JSON object per line on standard output.
+    /// A JSON object per line.
     Json,
 }
 
-macro_rules! settings {
-    ($($(#[$attr:meta])* $field:ident: $key:literal <$value:literal>,)*) => {
-        /// The flags that are also keys of `ichor.toml`.
-        #[derive(Debug, Default, Args)]
-        pub(crate) struct Settings {
-            $($(#[$attr])* #[arg(long = $key, value_name = $value)] $field: Vec<String>,)*
-        }
-
-        impl Settings {
-            /// The flags given, as key and text, in the order of their declaration.
-            pub(crate) fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
-                std::iter::empty()
-                    $(.chain(self.$field.iter().map(|value| ($key, value.as_str()))))*
-            }
-        }
+fn command() -> Command {
+    let data = || {
+        Arg::new("data")
+            .long("data")
+            .value_name("DIR")
+            .required(true)
+            .value_parser(value_parser!(PathBuf))
+            .help("The matchbox folder: groups/, profiles/, assets/ … and ichor.toml")
     };
+    let serve = Command::new("serve")
+        .about("Serve DHCP, TFTP and HTTP until told to stop")
+        .after_help(
+            "Every setting is also a key of ichor.toml in the data folder; a flag wins over it.\n\
+             \n\
+             Exit codes: 0 ended by a signal, 2 wrong flag or setting, 3 no permission, \
+             4 no such interface or NIC,\n\
+             5 address used by another machine, 6 state folder in use or unusable, 1 anything else.",
+        )
+        .arg(data())
+        .arg(
+            Arg::new("log")
+                .long("log")
+                .value_parser(PossibleValuesParser::new(["text", "json"]))
+                .default_value("text")
+                .help("How the steps of each machine are printed on standard output"),
+        )
+        .args(Config::KEYS.iter().map(flag))
+        .args(Board::KEYS.iter().map(flag));
+    let explain = Command::new("explain")
+        .about("Say which group and profile a machine gets, and why not the others")
+        .arg(data())
+        .arg(
+            Arg::new("mac")
+                .long("mac")
+                .value_name("ADDRESS")
+                .help("The machine's hardware address"),
+        )
+        .arg(
+            Arg::new("label")
+                .long("label")
+                .value_name("KEY=VALUE")
+                .action(ArgAction::Append)
+                .help("Another label that it sends, e.g. uuid=… or arch=arm64; may be repeated"),
+        );
+    Command::new("ichor")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Netboot server: DHCP, TFTP and HTTP in one process, from a matchbox folder")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([serve, explain])
 }
 
-settings! {
-    /// Where the frames come from: an interface, a TAP device, or the unix
-    /// socket of QEMU's `-netdev stream` or `dgram`.
-    nic: "nic" <"packet:IFACE|tap:NAME|wire:PATH">,
-    /// The stack's own address with its prefix length, or `host` to share the
-    /// interface's address with the kernel.
-    address: "address" <"A.B.C.D/N|host">,
-    /// The router that machines are told, and that the stack itself uses.
-    gateway: "gateway" <"A.B.C.D">,
-    /// DNS servers, separated by commas.
-    dns: "dns" <"A.B.C.D,…">,
-    /// Domain name for the machines.
-    domain: "domain" <"NAME">,
-    /// Search domains, separated by commas.
-    search: "search" <"NAME,…">,
-    /// NTP servers, separated by commas.
-    ntp: "ntp" <"A.B.C.D,…">,
-    /// MTU that machines are told.
-    mtu: "mtu" <"BYTES">,
-    /// Static routes for the machines, separated by commas.
-    routes: "routes" <"A.B.C.D/N via A.B.C.D,…">,
-    /// `server` gives addresses, `proxy` only boot files beside another DHCP
-    /// server, `off` neither.
-    dhcp: "dhcp" <"server|proxy|off">,
-    /// Addresses to give out.
-    pool: "pool" <"FIRST-LAST">,
-    /// Lease time: seconds, or with m, h or d.
-    lease: "lease" <"SECONDS">,
-    /// How long to wait for an answer from an address before offering it; 0
-    /// does not ask.
-    probe_ms: "probe-ms" <"MILLISECONDS">,
-    /// HTTP ports, separated by commas: `8080,80` also serves port 80. The
-    /// first one goes into boot scripts.
-    http_port: "http-port" <"PORT,…">,
-    /// TFTP port.
-    tftp_port: "tftp-port" <"PORT">,
-    /// Whether all TFTP transfers stay on the TFTP port (for NAT and firewalls).
-    tftp_single_port: "tftp-single-port" <"true|false">,
-    /// Largest TFTP block to agree to.
-    tftp_max_blksize: "tftp-max-blksize" <"BYTES">,
-    /// Largest TFTP window to agree to.
-    tftp_max_window: "tftp-max-window" <"BLOCKS">,
-    /// The boot file of an architecture, e.g. `arm64-efi=ipxe-arm64.efi`.
-    boot: "boot" <"ARCH=FILE|URL">,
-    /// A fixed address, e.g. `mac=52:54:00:12:34:56,address=192.0.2.9,hostname=n1`.
-    reservation: "reservation" <"mac=…|client-id=…,address=…[,hostname=…]">,
-    /// Folder for leases.
-    state: "state" <"DIR">,
-    /// User to become once the sockets are open, when started as root.
-    user: "user" <"NAME">,
+fn flag<T>(key: &Key<T>) -> Arg {
+    let action = if key.repeats { ArgAction::Append } else { ArgAction::Set };
+    Arg::new(key.name).long(key.name).value_name(key.value).help(key.about).action(action)
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Explain {
-    /// The matchbox folder.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
-    /// The machine's hardware address.
-    #[arg(long)]
-    pub(crate) mac: Option<String>,
-    /// Another label that the machine sends, e.g. `uuid=…`; may be repeated.
-    #[arg(long = "label", value_name = "KEY=VALUE")]
-    pub(crate) labels: Vec<String>,
+/// Reads the command line; prints help or what is wrong and exits if it asks
+/// for nothing.
+pub(crate) fn parse() -> Request {
+    match command().get_matches().subcommand() {
+        Some(("explain", matches)) => Request::Explain(explain(matches)),
+        Some((_, matches)) => Request::Serve(serve(matches)),
+        None => command().error(clap::error::ErrorKind::MissingSubcommand, "no command").exit(),
+    }
 }
 
-/// The command line, or clap's own message and exit code 2.
-pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Cli {
-    Cli::parse_from(args)
+fn serve(matches: &ArgMatches) -> Serve {
+    let names = Config::KEYS.iter().map(|key| key.name).chain(Board::KEYS.iter().map(|key| key.name));
+    let settings = names.flat_map(|name| {
+        let values = matches.get_many::<String>(name).unwrap_or_default();
+        values.map(move |value| (name, value.clone()))
+    });
+    let json = matches.get_one::<String>("log").is_some_and(|format| format == "json");
+    Serve {
+        data: data(matches),
+        log: if json { LogFormat::Json } else { LogFormat::Text },
+        settings: settings.collect(),
+    }
+}
+
+fn explain(matches: &ArgMatches) -> Explain {
+    let mac = matches.get_one::<String>("mac").map(|mac| ("mac".to_owned(), mac.clone()));
+    let labels = matches.get_many::<String>("label").unwrap_or_default().map(|label| {
+        match label.split_once('=') {
+            Some((key, value)) => (key.to_owned(), value.to_owned()),
+            None => command()
+                .error(
+                    clap::error::ErrorKind::ValueValidation,
+                    format!("--label {label}: expected KEY=VALUE"),
+                )
+                .exit(),
+        }
+    });
+    Explain { data: data(matches), labels: mac.into_iter().chain(labels).collect() }
+}
+
+fn data(matches: &ArgMatches) -> PathBuf {
+    // The flag is required.
+    matches.get_one::<PathBuf>("data").cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use ichor::journal::Event;
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -60,8 +61,39 @@ impl Log for Stderr {
     fn flush(&self) {}
 }
 
+/// A thread that writes lines to standard output, so that whoever reads them
+/// cannot hold up the stack.
+pub(crate) struct Printer {
+    lines: SyncSender<String>,
+}
+
+/// Lines that wait for the thread.
+const LINES: usize = 256;
+
+impl Printer {
+    /// Starts the thread. It ends with the process, or when nobody reads any
+    /// more.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (lines, waiting) = sync_channel::<String>(LINES);
+        std::thread::Builder::new().name("printer".into()).spawn(move || {
+            let mut stdout = io::stdout();
+            while let Ok(line) = waiting.recv() {
+                if stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { lines })
+    }
+
+    /// Prints an event; false if the thread is too far behind just now.
+    pub(crate) fn print(&self, format: LogFormat, event: &Event) -> bool {
+        !matches!(self.lines.try_send(line(format, event)), Err(TrySendError::Full(_)))
+    }
+}
+
 /// One event as a line of the chosen format, with its newline.
-pub(crate) fn line(format: LogFormat, event: &Event) -> String {
+fn line(format: LogFormat, event: &Event) -> String {
     let mut line = String::new();
     // Writing to a String cannot fail.
     let _ = match format {

@@ -78,8 +78,8 @@ impl<const N: usize> FrameRing<N> {
         }
     }
 
-    /// Has a frame written in place by `fill`, which returns its length.
-    /// Returns false, without calling `fill`, when the ring is full.
+    /// Has a frame written in place by `fill`, which returns its length, or 0
+    /// for none. Returns false, without calling `fill`, when the ring is full.
     pub fn push_with(&self, fill: impl FnOnce(&mut [u8; FRAME_LEN]) -> usize) -> bool {
         if self.is_full() {
             return false;
@@ -87,6 +87,9 @@ impl<const N: usize> FrameRing<N> {
         let at = (self.head.get() + self.len.get()) % N;
         let slot = &mut self.slots.borrow_mut()[at];
         slot.len = fill(&mut slot.bytes).min(FRAME_LEN);
+        if slot.len == 0 {
+            return true;
+        }
         self.len.set(self.len.get() + 1);
         self.reader.borrow_mut().wake();
         true

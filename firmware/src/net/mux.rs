@@ -303,6 +303,17 @@ impl Neighbours {
         self.own.set((address, netmask));
     }
 
+    /// The hardware address that `ip` was last heard from.
+    pub fn mac_of(&self, ip: Ipv4Addr) -> Option<MacAddr> {
+        let (known, mac, _) = self.place(ip).get();
+        (known == ip && mac.is_unicast()).then_some(mac)
+    }
+
+    fn place(&self, ip: Ipv4Addr) -> &Cell<(Ipv4Addr, MacAddr, u32)> {
+        let [_, _, high, low] = ip.octets();
+        &self.known[usize::from(u16::from_be_bytes([high, low])) % NEIGHBOURS]
+    }
+
     fn hear(&self, frame: &[u8]) {
         let (own, mask) = self.own.get();
         let Some(&[s0, s1, s2, s3, d0, d1, d2, d3]) = frame.get(26..34) else {
@@ -320,7 +331,7 @@ impl Neighbours {
             return;
         }
         let ticks = self.ticks.get();
-        let place = &self.known[usize::from(u16::from_be_bytes([s2, s3])) % NEIGHBOURS];
+        let place = self.place(src);
         let (known, known_mac, since) = place.get();
         if known != src || known_mac != mac || ticks.wrapping_sub(since) >= NEIGHBOUR_TICKS {
             place.set((src, mac, ticks));
