@@ -23,30 +23,27 @@ use super::Config;
 use super::capacity::FILE_LEN;
 use super::request::{Request, Vendor};
 
-/// What a client is told to boot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice {
-    /// It does not boot from the network, or boot files are switched off.
-    Nothing,
-    /// It wants to, but there is no file for its kind.
-    Unknown(Client),
-    /// A path for TFTP or a URL.
-    File(String<FILE_LEN>),
-}
+/// What a client is told to load: a path for TFTP, or a URL.
+pub type File = String<FILE_LEN>;
 
-/// Chooses what `request` boots.
-pub fn choose(config: &Config, request: &Request) -> Choice {
+/// A client wants to boot, but there is no file for its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoFile(pub Client);
+
+/// Chooses what `request` boots; `None` if it does not boot from the network,
+/// or shall not.
+///
+/// # Errors
+/// [`NoFile`] if somebody should be told that it shall but can not.
+pub fn choose(config: &Config, request: &Request) -> Result<Option<File>, NoFile> {
     let Some(client) = request.client.filter(|_| config.boot.enabled) else {
-        return Choice::Nothing;
+        return Ok(None);
     };
     let configured = config.boot.files.iter().find(|b| b.client == client);
     let file = match configured {
-        Some(configured) if configured.file.is_empty() => return Choice::Nothing,
+        Some(configured) if configured.file.is_empty() => return Ok(None),
         Some(configured) => configured.file.as_str(),
-        None => match built_in(client) {
-            Some(file) => file,
-            None => return Choice::Unknown(client),
-        },
+        None => built_in(client).ok_or(NoFile(client))?,
     };
     let script = configured.is_none() && client == Client::Ipxe;
     let whole_url = file.starts_with("http://") || file.starts_with("tftp://");
@@ -59,11 +56,9 @@ pub fn choose(config: &Config, request: &Request) -> Choice {
     } else {
         text.write_str(file)
     };
-    match written {
-        Ok(()) => Choice::File(text),
-        // The URL of a configured path got too long for option 67.
-        Err(fmt::Error) => Choice::Unknown(client),
-    }
+    // The URL of a configured path may be too long for option 67.
+    written.map_err(|_| NoFile(client))?;
+    Ok(Some(text))
 }
 
 /// The file of clients that nothing was configured for.
@@ -255,9 +250,9 @@ mod tests {
 
     fn chosen(config: &Config, message: &Message) -> std::string::String {
         match choose(config, &message.request()) {
-            Choice::Nothing => "-".into(),
-            Choice::Unknown(client) => std::format!("unknown {client}"),
-            Choice::File(file) => file.as_str().into(),
+            Ok(None) => "-".into(),
+            Err(NoFile(client)) => std::format!("unknown {client}"),
+            Ok(Some(file)) => file.as_str().into(),
         }
     }
 

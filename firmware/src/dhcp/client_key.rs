@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use super::wire::{Repr, WireError};
+use super::wire::{ETHERNET, Repr, WireError};
+use crate::MacAddr;
 
 /// Longest key that is kept as it is, in bytes.
 const EXACT: usize = 32;
@@ -52,6 +53,12 @@ impl ClientKey {
             *to = *from;
         }
         Ok(Self::from_id(id.get(..=hardware.len()).unwrap_or(&id)))
+    }
+
+    /// The key of an Ethernet station.
+    pub fn from_mac(mac: MacAddr) -> Self {
+        let [a, b, c, d, e, f] = mac.0;
+        Self::from_id(&[ETHERNET, a, b, c, d, e, f])
     }
 
     /// The key of a client identifier.
@@ -144,7 +151,6 @@ impl fmt::Debug for ClientKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::MacAddr;
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
 
@@ -155,6 +161,7 @@ mod tests {
         let by_id = ClientKey::new(&repr, &[1, 2, 0, 0, 0, 0, 7]).unwrap();
         let by_duid = ClientKey::new(&repr, &[255, 2, 0, 0, 0, 0, 7]).unwrap();
         assert_eq!(by_mac, by_id);
+        assert_eq!(by_mac, ClientKey::from_mac(MAC));
         assert_ne!(by_mac, by_duid);
         let nobody = Repr {
             hlen: 0,

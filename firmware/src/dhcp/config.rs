@@ -290,8 +290,8 @@ impl Config {
     /// Finds what can not work before a packet does.
     pub fn check(&self) -> Result<(), ConfigError> {
         use ConfigError::{
-            LeaseTime, NoServerAddress, NoSubnet, PoolOrder, PoolOutside, Prefix,
-            ReservationOutside, ReservedTwice, ServerOutside, SubnetsOverlap,
+            Domain, LeaseTime, NoServerAddress, NoSubnet, PoolOrder, PoolOutside, Prefix,
+            ReservationOutside, ReservedTwice, RoutePrefix, ServerOutside, SubnetsOverlap,
         };
         if self.mode == Mode::Off {
             return Ok(());
@@ -328,6 +328,17 @@ impl Config {
                 return Err(SubnetsOverlap(other.address, subnet.address));
             }
         }
+        for route in self.subnets.iter().flat_map(|subnet| &subnet.routes) {
+            if route.prefix > 32 {
+                return Err(RoutePrefix(route.destination, route.prefix));
+            }
+        }
+        if !self.domain.is_empty() && !is_domain(&self.domain) {
+            return Err(Domain(0));
+        }
+        if let Some(at) = self.search.iter().position(|domain| !is_domain(domain)) {
+            return Err(Domain(at + 1));
+        }
         for (i, reservation) in self.reservations.iter().enumerate() {
             let ip = reservation.ip;
             if ip == self.server || !self.subnets.iter().any(|s| s.is_host(ip)) {
@@ -339,6 +350,13 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Whether labels of 1 to 63 bytes stand between the dots, the last of which
+/// may be at the end.
+fn is_domain(text: &str) -> bool {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    text.split('.').all(|label| (1..=63).contains(&label.len()))
 }
 
 /// Why a configuration can not work.
@@ -359,6 +377,11 @@ pub enum ConfigError {
     PoolOrder(Pool),
     /// A pool that is not inside its subnet.
     PoolOutside(Pool, Ipv4Addr, u8),
+    /// A route with a prefix length that no address has.
+    RoutePrefix(Ipv4Addr, u8),
+    /// A domain with an empty or too long label: the number of its entry in
+    /// the search list, or 0 for the domain name itself.
+    Domain(usize),
     /// Two subnets share addresses.
     SubnetsOverlap(Ipv4Addr, Ipv4Addr),
     /// A reserved address that is in no subnet, or no host's address there.
@@ -393,6 +416,17 @@ impl fmt::Display for ConfigError {
             Self::PoolOutside(pool, net, prefix) => {
                 write!(f, "pool {pool} is not inside its subnet {net}/{prefix}")
             }
+            Self::RoutePrefix(net, prefix) => {
+                write!(
+                    f,
+                    "route {net}/{prefix}: expected a prefix length from 0 to 32"
+                )
+            }
+            Self::Domain(0) => f.write_str("domain: expected 1 to 63 characters between dots"),
+            Self::Domain(entry) => write!(
+                f,
+                "search list, entry {entry}: expected 1 to 63 characters between dots"
+            ),
             Self::SubnetsOverlap(a, b) => {
                 write!(
                     f,
@@ -479,6 +513,25 @@ mod tests {
                     c.subnets.push(again).unwrap();
                 },
                 "the subnets of 192.0.2.0 and 192.0.2.128 overlap: a relay could mean either",
+            ),
+            (
+                |c| c.domain = String::try_from("lab..test").unwrap(),
+                "domain: expected 1 to 63 characters between dots",
+            ),
+            (
+                |c| c.search.push(String::try_from(".").unwrap()).unwrap(),
+                "search list, entry 1: expected 1 to 63 characters between dots",
+            ),
+            (
+                |c| {
+                    let route = Route {
+                        destination: Ipv4Addr::UNSPECIFIED,
+                        prefix: 33,
+                        router: Ipv4Addr::UNSPECIFIED,
+                    };
+                    c.subnets[0].routes.push(route).unwrap();
+                },
+                "route 0.0.0.0/33: expected a prefix length from 0 to 32",
             ),
             (
                 |c| reserve(c, [192, 0, 2, 255]),

@@ -34,11 +34,6 @@ impl Message {
         self
     }
 
-    /// Adds an option that is an address.
-    pub(super) fn with_ip(self, code: u8, ip: [u8; 4]) -> Self {
-        self.with(code, &ip)
-    }
-
     pub(super) fn ciaddr(mut self, ip: [u8; 4]) -> Self {
         self.repr.ciaddr = Ipv4Addr::from(ip);
         self

@@ -8,7 +8,10 @@ mod fixture;
 mod leases;
 pub mod options;
 mod record;
+mod reply;
 mod request;
+mod server;
+mod store;
 pub mod wire;
 
 pub use client_key::ClientKey;
@@ -16,7 +19,10 @@ pub use config::{
     Boot, BootFile, Config, ConfigError, LeaseTimes, Mode, Owner, Pool, Reservation, Route, Subnet,
 };
 pub use leases::{Lease, State};
+pub use reply::Meta;
 pub use request::{Request, Vendor};
+pub use server::{Counters, Now, Server, Transmit};
+pub use store::Replayed;
 
 /// Capacities of [`Config`], and of what is built from it.
 pub mod capacity {

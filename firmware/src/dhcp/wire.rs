@@ -32,6 +32,9 @@ pub const MAX_LEN: usize = 1500 - IP_UDP_LEN;
 /// "DHCP": what sets options apart from a BOOTP vendor area (RFC 2131 §3).
 const MAGIC: [u8; 4] = [99, 130, 83, 99];
 
+/// Hardware type of Ethernet (RFC 1700).
+pub(super) const ETHERNET: u8 = 1;
+
 mod field {
     use core::ops::Range;
 
@@ -312,9 +315,6 @@ pub struct Repr {
     /// Hardware address, `hlen` bytes of it.
     pub chaddr: [u8; 16],
 }
-
-/// Hardware type of Ethernet (RFC 1700).
-const ETHERNET: u8 = 1;
 
 impl Repr {
     /// The fixed fields of a request by an Ethernet station.

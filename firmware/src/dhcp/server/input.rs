@@ -1,0 +1,105 @@
+//! What comes in: datagrams, neighbours that were seen, and time.
+
+use core::net::Ipv4Addr;
+
+use super::{Now, Server};
+use crate::MacAddr;
+use crate::dhcp::config::Mode;
+use crate::dhcp::options;
+use crate::dhcp::reply::Meta;
+use crate::dhcp::request::{Request, message_type};
+use crate::dhcp::wire::{BOOT_SERVER_PORT, MessageType, Op, Packet, Repr, WireError};
+use crate::journal::Record;
+
+impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES, QUEUE, PROBES> {
+    /// Takes the payload of a datagram to port 67 or 4011.
+    pub fn on_packet(&mut self, now: Now, meta: &Meta, payload: &[u8], journal: &impl Record) {
+        if self.config.mode == Mode::Off {
+            return;
+        }
+        self.leases.expire(now.seconds);
+        let request = match Packet::new_checked(payload).and_then(|p| Request::parse(&p)) {
+            Ok(request) => request,
+            Err(error) => return self.malformed(now, meta, error),
+        };
+        match (meta.port, self.config.mode) {
+            (BOOT_SERVER_PORT, _) => self.boot_server(now, meta, request, journal),
+            (_, Mode::Proxy) => self.proxy(now, meta, request, journal),
+            _ => self.server(now, meta, request, journal),
+        }
+    }
+
+    /// Takes the payload of a datagram to port 68 that somebody else sent, and
+    /// returns the address of the DHCP server that it came from.
+    ///
+    /// Servers answer the DHCPDISCOVER of
+    /// [`emit_discover`](crate::dhcp::wire::emit_discover), too.
+    pub fn on_foreign_reply(&mut self, now: Now, meta: &Meta, payload: &[u8]) -> Option<Ipv4Addr> {
+        let packet = Packet::new_checked(payload).ok()?;
+        let repr = Repr::parse(&packet).ok()?;
+        let options = packet.options();
+        let kind = message_type(&options).ok()?;
+        let named = options.address(options::SERVER_ID).ok()?;
+        let server = named.unwrap_or(meta.src_ip);
+        let own = server == self.config.server || meta.src_ip == self.config.server;
+        let answer = matches!(
+            kind,
+            MessageType::Offer | MessageType::Ack | MessageType::Nak
+        );
+        if repr.op != Op::Reply || !answer || own {
+            return None;
+        }
+        // A proxy needs a server beside it that gives addresses. One that
+        // names boot files, too, is one too many.
+        let boots = options.first(options::VENDOR_CLASS).is_some();
+        match self.config.mode {
+            Mode::Server => self.other_server(now, server),
+            Mode::Proxy if boots => self.other_server(now, server),
+            Mode::Proxy | Mode::Off => (),
+        }
+        Some(server)
+    }
+
+    /// Notes that a host was seen using an address, in any ARP packet.
+    pub fn on_neighbour(&mut self, now: Now, ip: Ipv4Addr, mac: MacAddr, journal: &impl Record) {
+        let Some(probe) = self.probes.take_ip(ip) else {
+            return;
+        };
+        if probe.query.request.repr.station() == Some(mac) {
+            self.unopposed(now, probe, journal);
+        } else {
+            self.conflict(now, probe, Some(mac), journal);
+        }
+    }
+
+    /// Notes that a host answered an ICMP echo request.
+    pub fn on_echo_reply(&mut self, now: Now, ip: Ipv4Addr, journal: &impl Record) {
+        if let Some(probe) = self.probes.take_ip(ip) {
+            self.conflict(now, probe, None, journal);
+        }
+    }
+
+    /// Makes the offers whose probes heard nothing. To be called when
+    /// [`next_deadline`](Self::next_deadline) has passed; more often is fine.
+    pub fn on_timer(&mut self, now: Now, journal: &impl Record) {
+        while let Some(probe) = self.probes.take_silent(now.mono) {
+            self.unopposed(now, probe, journal);
+        }
+    }
+
+    pub(super) fn malformed(&mut self, now: Now, meta: &Meta, error: WireError) {
+        self.counters.malformed += 1;
+        if let Some(missed) = self.logged.malformed.count(now.mono) {
+            warn!(
+                "dhcp: ignored a packet from {} ({}): {} ({} more not shown)",
+                meta.src_mac, meta.src_ip, error, missed
+            );
+        }
+    }
+
+    pub(super) fn other_server(&mut self, now: Now, server: Ipv4Addr) {
+        if self.logged.other_server.count(now.mono).is_some() {
+            warn!("another DHCP server answers on this LAN: {}", server);
+        }
+    }
+}
