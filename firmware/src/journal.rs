@@ -188,19 +188,13 @@ impl<const EVENTS: usize, const MACHINES: usize> Record for Journal<EVENTS, MACH
             Who { ip: Some(ip), .. } => self.mac_of(ip),
             _ => None,
         };
-        let mut text = Cut(String::new());
+        let mut text = Cut::<DETAIL_LEN>(String::new());
         // Cut text is the only error, and wanted.
         let _ = text.write_fmt(detail);
         let detail = text.0.trim_end();
         let seq = self.next.replace(self.next.get() + 1);
-        let event = Event {
-            seq,
-            at,
-            mac,
-            ip: who.ip,
-            stage,
-            detail: text.0,
-        };
+        let detail = detail.try_into().unwrap_or_default();
+        let event = Event { seq, at, mac, ip: who.ip, stage, detail };
         let mut ring = self.ring.borrow_mut();
         if ring.is_full() {
             ring.pop_front();

@@ -13,7 +13,7 @@ use super::profile::{Folder, Profile};
 use super::select::{Refusal, View};
 use super::text::Text;
 use super::value::{Data, Map, Value};
-use super::{Labels, template};
+use super::{Labels, Role, template};
 
 /// What `/boot.ipxe` answers to everyone: send your labels to `/ipxe`.
 pub const BOOT_IPXE: &str = "#!ipxe
@@ -128,6 +128,25 @@ impl<'a> View<'a> {
         }
         answer.len = self.measure(&answer, group)?;
         Ok(answer)
+    }
+
+    /// What a file is for. Profiles name files by path or whole URL, and
+    /// initrds with iPXE's options before it: the end is what counts.
+    pub(super) fn role_of(self, path: &str) -> Option<Role> {
+        let len = path.chars().count();
+        let is_path = |text: Text<'_>| {
+            let skipped = text.chars().count().checked_sub(len);
+            skipped.is_some_and(|n| text.chars().skip(n).eq(path.chars()))
+        };
+        self.profiles.iter().find_map(|profile| {
+            if is_path(self.string(profile.kernel)) {
+                Some(Role::Kernel)
+            } else if strings(self, profile.initrd).any(is_path) {
+                Some(Role::Initrd)
+            } else {
+                None
+            }
+        })
     }
 
     fn bootable(self, profile: &'a Profile) -> Result<&'a Profile, Refusal> {

@@ -130,6 +130,12 @@ impl<const ARENA: usize, const GROUPS: usize, const PROFILES: usize, const TEMPL
         self.view().answer(endpoint, labels, raw_query)
     }
 
+    /// Whether a path below the data folder is some profile's kernel or
+    /// initrd.
+    pub fn role_of(&self, path: &str) -> Option<Role> {
+        self.view().role_of(path)
+    }
+
     /// The files that apply to a machine.
     pub fn select(&self, labels: &Labels) -> Result<Selected<'_>, Refusal> {
         let view = self.view();
@@ -154,6 +160,47 @@ impl<const ARENA: usize, const GROUPS: usize, const PROFILES: usize, const TEMPL
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A catalog of any capacity.
+pub trait Answers {
+    /// See [`Catalog::answer`].
+    fn answer<'a>(
+        &'a self,
+        endpoint: Endpoint,
+        labels: &'a Labels,
+        raw_query: &'a str,
+    ) -> Result<Answer<'a>, Refusal>;
+
+    /// See [`Catalog::role_of`].
+    fn role_of(&self, path: &str) -> Option<Role>;
+}
+
+impl<const ARENA: usize, const GROUPS: usize, const PROFILES: usize, const TEMPLATES: usize> Answers
+    for Catalog<ARENA, GROUPS, PROFILES, TEMPLATES>
+{
+    fn answer<'a>(
+        &'a self,
+        endpoint: Endpoint,
+        labels: &'a Labels,
+        raw_query: &'a str,
+    ) -> Result<Answer<'a>, Refusal> {
+        self.answer(endpoint, labels, raw_query)
+    }
+
+    fn role_of(&self, path: &str) -> Option<Role> {
+        self.role_of(path)
+    }
+}
+
+/// What a file is for, by the profiles that name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Role {
+    /// A profile's kernel.
+    Kernel,
+    /// One of a profile's initrds.
+    Initrd,
 }
 
 /// The files that apply to a machine, as paths below the data folder.

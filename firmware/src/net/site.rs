@@ -11,7 +11,7 @@ use ichor_hal::{FileError, Files};
 
 use super::shelf::Shelf;
 use crate::MacAddr;
-use crate::catalog::{Answers, Endpoint, Labels};
+use crate::catalog::{Answers, Endpoint, Labels, Role};
 use crate::http::{
     ETag, Entity, HEAD_LEN, Plan, Refusal, Request, Status, TooLong,
     content_type, respond, write_text,
@@ -146,7 +146,11 @@ impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
         };
         let etag = Some(ETag::new(metadata.version));
         let entity = Entity { len: metadata.len, etag, content_type: content_type(path) };
-        let stage = self.catalogs.current().role_of(path).unwrap_or_else(|| stage_of(path));
+        let stage = match self.catalogs.current().role_of(path) {
+            Some(Role::Kernel) => Stage::Kernel,
+            Some(Role::Initrd) => Stage::Initrd,
+            None => stage_of(path),
+        };
         Ok(Answer::File {
             plan: respond(request, entity),
             file,
