@@ -100,6 +100,9 @@ impl PacketNic {
             .map_err(OpenError::io(doing()))?;
         // Since Linux 4.20. The filter says it again.
         let _ = sys::set_option(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1);
+        // PACKET_QDISC_BYPASS stays off: without a queue, a burst would be
+        // lost instead of waiting for the card.
+        //
         // Larger than the system's limit if we may, else what it allows.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, KERNEL_RECEIVE_BUFFER);
         let _ =
@@ -131,6 +134,13 @@ impl PacketNic {
 
     /// Has the kernel drop what the stack does not answer for.
     pub fn admit(&self, admission: &Admission) -> io::Result<()> {
+        if let (Some(own), None) = (admission.address, &admission.shared)
+            && self.link.kernel_forwards()
+        {
+            log::warn!(
+                "this machine forwards packets, and would do so with those for {own}: keep it from that with `ip route add blackhole {own}`"
+            );
+        }
         sys::attach_filter(&self.socket, &bpf::admit(admission))
     }
 
