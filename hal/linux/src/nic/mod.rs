@@ -3,8 +3,8 @@
 //! Every NIC queues what the stack sends and hands the queue to the kernel
 //! when the stack asks for the link state, which embassy-net does once at the
 //! end of each poll: one system call for a burst of frames. And each gives
-//! way after [`RX_BURST`] frames, so that a flood of incoming ones cannot
-//! keep the stack from sending.
+//! way after a number of incoming frames, so that a flood of them cannot keep
+//! the stack from sending.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod bpf;
