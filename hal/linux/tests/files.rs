@@ -83,6 +83,7 @@ fn files_are_read_and_nothing_outside_is() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn a_named_pipe_does_not_block() {
     let scratch = Scratch::new("files-pipe");
     lay_out(&scratch.0);

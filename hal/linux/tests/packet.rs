@@ -113,6 +113,27 @@ fn an_own_address_is_served_beside_the_kernels() {
 }
 
 #[test]
+fn a_machine_that_forwards_can_be_kept_from_it() {
+    let (go, client) = lay_cable(|| {
+        plug_in();
+        let mut socket = TcpStream::connect("192.0.2.1:7").unwrap();
+        // Longer than it takes the kernel to find nobody at the address.
+        std::thread::sleep(StdDuration::from_secs(4));
+        socket.write_all(b"still there?").unwrap();
+        let mut reply = [0; 12];
+        socket.read_exact(&mut reply).unwrap();
+    });
+    run(|reactor, spawner| async move {
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+        ip("route add blackhole 192.0.2.1");
+        let stack = stack(spawner, open(&reactor, "packet:srv"), OWN);
+        spawn(spawner, echo(stack, 7));
+        go.send(()).unwrap();
+        finished(client).await;
+    });
+}
+
+#[test]
 fn a_small_mtu_and_no_offload_work_too() {
     let (go, client) = lay_cable(|| {
         plug_in();

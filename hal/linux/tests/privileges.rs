@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by a panic")]
 
 mod common;
+#[path = "common/lab.rs"]
+mod lab;
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +14,9 @@ use std::process::Command;
 use common::Scratch;
 use embassy_futures::block_on;
 use ichor_hal::LeaseLog;
-use ichor_hal_linux::{LogFile, User, drop_privileges};
+use ichor_hal_linux::nic::AnyNic;
+use ichor_hal_linux::{LogFile, Reactor, User, drop_privileges};
+use lab::{enter_new_network, ip};
 
 /// Set in the process that gives up root.
 const CHILD: &str = "ICHOR_TEST_PRIVILEGES_FOLDER";
@@ -40,6 +44,8 @@ fn root_is_given_up_for_good() {
 }
 
 fn child(folder: &Path) {
+    enter_new_network();
+    ip("link add srv type veth peer name cli");
     let state = folder.join("state");
     let mut log = LogFile::open(&state, true).unwrap();
     block_on(log.append(b"before")).unwrap();
@@ -66,6 +72,10 @@ fn child(folder: &Path) {
         assert!(!line(ids).split(' ').any(|id| id == "0"), "{ids}");
     }
     assert!(!line("Groups:").split(' ').any(|group| group == "0"));
+
+    let nic = AnyNic::open(&"packet:srv".parse().unwrap(), &Reactor::new().unwrap());
+    let error = nic.err().unwrap().to_string();
+    assert!(error.contains("setcap cap_net_raw+ep"), "{error}");
 
     // The lease log goes on, and can be replaced.
     block_on(log.begin_rewrite()).unwrap();

@@ -121,4 +121,12 @@ fn a_socket_left_behind_is_replaced_and_a_file_is_not() {
     let error = AnyNic::open(&spec, &reactor).err().unwrap().to_string();
     assert!(error.contains("is not a socket"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+
+    let spec = format!("wire:dgram:{0}/a,{0}/b", scratch.0.display());
+    let first = open(&reactor, &spec);
+    let spec = spec.parse().unwrap();
+    let error = AnyNic::open(&spec, &reactor).err().unwrap().to_string();
+    assert!(error.contains("another process is bound"), "{error}");
+    drop(first);
+    AnyNic::open(&spec, &reactor).unwrap();
 }

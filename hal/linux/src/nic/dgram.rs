@@ -42,8 +42,12 @@ impl DgramWire {
         mac: Option<[u8; 6]>,
         reactor: &Reactor,
     ) -> Result<Self, OpenError> {
-        super::wire::remove_dead_socket(local)?;
         let doing = || format!("binding {}", local.display());
+        let probe = UnixDatagram::unbound().map_err(OpenError::io(doing()))?;
+        if probe.connect(local).is_ok() {
+            return Err(OpenError::WireInUse { path: local.into() });
+        }
+        super::wire::remove_dead_socket(local)?;
         let socket = UnixDatagram::bind(local).map_err(OpenError::io(doing()))?;
         socket
             .set_nonblocking(true)

@@ -106,6 +106,12 @@ impl Link {
         Ok(())
     }
 
+    /// Whether the kernel passes on what comes in for others.
+    pub(super) fn kernel_forwards(&self) -> bool {
+        let setting = format!("/proc/sys/net/ipv4/conf/{}/forwarding", self.name);
+        std::fs::read_to_string(setting).is_ok_and(|value| value.trim() == "1")
+    }
+
     fn is_running(&self) -> bool {
         let running = libc::IFF_UP | libc::IFF_RUNNING;
         sys::interface_flags(&self.control, &self.name).is_ok_and(|is| is & running == running)

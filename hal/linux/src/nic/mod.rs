@@ -3,8 +3,8 @@
 //! Every NIC queues what the stack sends and hands the queue to the kernel
 //! when the stack asks for the link state, which embassy-net does once at the
 //! end of each poll: one system call for a burst of frames. And each gives
-//! way after [`RX_BURST`] frames, so that a flood of incoming ones cannot
-//! keep the stack from sending.
+//! way after a number of incoming frames, so that a flood of them cannot keep
+//! the stack from sending.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod bpf;
@@ -12,6 +12,7 @@ mod dgram;
 mod frames;
 #[cfg(target_os = "linux")]
 mod link;
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 mod offload;
 #[cfg(target_os = "linux")]
 mod packet;
@@ -160,6 +161,11 @@ pub enum OpenError {
         /// The device's name.
         name: String,
     },
+    /// Another process is bound to a datagram wire's path.
+    WireInUse {
+        /// The path.
+        path: PathBuf,
+    },
     /// There is something at a wire's path, and it is not a socket.
     NotASocket {
         /// The path.
@@ -219,6 +225,11 @@ impl fmt::Display for OpenError {
             Self::TapInUse { name } => write!(
                 f,
                 "another process is attached to TAP device {name}: stop it or choose another name"
+            ),
+            Self::WireInUse { path } => write!(
+                f,
+                "another process is bound to {}: stop it or give the wire another path",
+                path.display()
             ),
             Self::NotASocket { path } => write!(
                 f,

@@ -1,17 +1,5 @@
 //! An AF_PACKET socket: the stack beside the kernel's own on one interface.
 //!
-//! The stack uses the interface's own hardware address, so that this works
-//! where a second one would not: on Wi-Fi, and on a cloud's virtual card. It
-//! has an IP address of its own there, or shares the kernel's (see
-//! [`HostShare`](crate::HostShare)).
-//!
-//! With an own address, note:
-//! - The machine itself cannot reach that address by this interface: what the
-//!   kernel sends does not come back in.
-//! - If the machine forwards packets (`net.ipv4.ip_forward = 1`, as Docker
-//!   sets it), the kernel tries to forward what is meant for the stack.
-//!   `ip route add blackhole ADDRESS` keeps it from that.
-//!
 //! One `recvmmsg` takes up to [`BATCH`] frames and one `sendmmsg` sends as
 //! many. TCP is sent in large segments that the kernel cuts up: see
 //! [`offload`](super::offload).
@@ -53,7 +41,20 @@ const KERNEL_SEND_BUFFER: usize = 1024 * 1024;
 /// Pause when the interface's queue is full, which cannot be polled for.
 const RETRY: Duration = Duration::from_micros(100);
 
-/// A NIC on an interface of this machine. Needs `CAP_NET_RAW`.
+/// A NIC on an interface of this machine. Needs `CAP_NET_RAW` to open.
+///
+/// The stack uses the interface's own hardware address, so that this works
+/// where a second one would not: on Wi-Fi, and on a cloud's virtual card. It
+/// has an IP address of its own there, or shares the kernel's (see
+/// [`HostShare`](crate::HostShare)).
+///
+/// With an own address, note:
+/// - The machine itself cannot reach that address by this interface: what the
+///   kernel sends does not come back in.
+/// - The machine's firewall does not apply: the stack sees frames before it.
+/// - If the machine forwards packets (`net.ipv4.ip_forward = 1`, as Docker
+///   sets it), the kernel tries to forward what is meant for the stack.
+///   `ip route add blackhole ADDRESS` keeps it from that.
 pub struct PacketNic {
     socket: Source,
     link: Link,
@@ -100,6 +101,9 @@ impl PacketNic {
             .map_err(OpenError::io(doing()))?;
         // Since Linux 4.20. The filter says it again.
         let _ = sys::set_option(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1);
+        // PACKET_QDISC_BYPASS stays off: without a queue, a burst would be
+        // lost instead of waiting for the card.
+        //
         // Larger than the system's limit if we may, else what it allows.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, KERNEL_RECEIVE_BUFFER);
         let _ =
@@ -131,6 +135,13 @@ impl PacketNic {
 
     /// Has the kernel drop what the stack does not answer for.
     pub fn admit(&self, admission: &Admission) -> io::Result<()> {
+        if let (Some(own), None) = (admission.address, &admission.shared)
+            && self.link.kernel_forwards()
+        {
+            log::warn!(
+                "this machine forwards packets, and would do so with those for {own}: keep it from that with `ip route add blackhole {own}`"
+            );
+        }
         sys::attach_filter(&self.socket, &bpf::admit(admission))
     }
 

@@ -1,5 +1,6 @@
 //! Two network namespaces with a cable between them: the test's thread is in
 //! one, with interface `srv`, and a client's thread in the other, with `cli`.
+#![allow(dead_code, reason = "every test uses a part of this")]
 
 use std::process::Command;
 use std::sync::mpsc;
