@@ -194,7 +194,14 @@ impl<const EVENTS: usize, const MACHINES: usize> Record for Journal<EVENTS, MACH
         let detail = text.0.trim_end();
         let seq = self.next.replace(self.next.get() + 1);
         let detail = detail.try_into().unwrap_or_default();
-        let event = Event { seq, at, mac, ip: who.ip, stage, detail };
+        let event = Event {
+            seq,
+            at,
+            mac,
+            ip: who.ip,
+            stage,
+            detail,
+        };
         let mut ring = self.ring.borrow_mut();
         if ring.is_full() {
             ring.pop_front();

@@ -28,6 +28,8 @@ pub mod http;
 pub mod journal;
 mod mac;
 pub mod net;
+#[cfg(test)]
+mod stopped_clock;
 pub mod tftp;
 mod throttle;
 

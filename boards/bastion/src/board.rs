@@ -29,15 +29,22 @@ impl Board {
             "packet:IFACE|tap:NAME|wire:PATH",
             "an interface, a TAP device, or the unix socket of QEMU's -netdev stream",
             |board, text| {
-                let spec = text.parse().map_err(|error| Reason::wrong(format_args!("{error}")))?;
+                let spec = text
+                    .parse()
+                    .map_err(|error| Reason::wrong(format_args!("{error}")))?;
                 board.nic = Some(spec);
                 Ok(())
             },
         ),
-        Key::new("state", "DIR", "folder for leases [/var/lib/ichor]", |board, text| {
-            board.state = Some(text.into());
-            Ok(())
-        }),
+        Key::new(
+            "state",
+            "DIR",
+            "folder for leases [/var/lib/ichor]",
+            |board, text| {
+                board.state = Some(text.into());
+                Ok(())
+            },
+        ),
         Key::new(
             "sync",
             "true|false",

@@ -97,8 +97,16 @@ fn command() -> Command {
 }
 
 fn flag<T>(key: &Key<T>) -> Arg {
-    let action = if key.repeats { ArgAction::Append } else { ArgAction::Set };
-    Arg::new(key.name).long(key.name).value_name(key.value).help(key.about).action(action)
+    let action = if key.repeats {
+        ArgAction::Append
+    } else {
+        ArgAction::Set
+    };
+    Arg::new(key.name)
+        .long(key.name)
+        .value_name(key.value)
+        .help(key.about)
+        .action(action)
 }
 
 /// Reads the command line; prints help or what is wrong and exits if it asks
@@ -107,28 +115,43 @@ pub(crate) fn parse() -> Request {
     match command().get_matches().subcommand() {
         Some(("explain", matches)) => Request::Explain(explain(matches)),
         Some((_, matches)) => Request::Serve(serve(matches)),
-        None => command().error(clap::error::ErrorKind::MissingSubcommand, "no command").exit(),
+        None => command()
+            .error(clap::error::ErrorKind::MissingSubcommand, "no command")
+            .exit(),
     }
 }
 
 fn serve(matches: &ArgMatches) -> Serve {
-    let names = Config::KEYS.iter().map(|key| key.name).chain(Board::KEYS.iter().map(|key| key.name));
+    let names = Config::KEYS
+        .iter()
+        .map(|key| key.name)
+        .chain(Board::KEYS.iter().map(|key| key.name));
     let settings = names.flat_map(|name| {
         let values = matches.get_many::<String>(name).unwrap_or_default();
         values.map(move |value| (name, value.clone()))
     });
-    let json = matches.get_one::<String>("log").is_some_and(|format| format == "json");
+    let json = matches
+        .get_one::<String>("log")
+        .is_some_and(|format| format == "json");
     Serve {
         data: data(matches),
-        log: if json { LogFormat::Json } else { LogFormat::Text },
+        log: if json {
+            LogFormat::Json
+        } else {
+            LogFormat::Text
+        },
         settings: settings.collect(),
     }
 }
 
 fn explain(matches: &ArgMatches) -> Explain {
-    let mac = matches.get_one::<String>("mac").map(|mac| ("mac".to_owned(), mac.clone()));
-    let labels = matches.get_many::<String>("label").unwrap_or_default().map(|label| {
-        match label.split_once('=') {
+    let mac = matches
+        .get_one::<String>("mac")
+        .map(|mac| ("mac".to_owned(), mac.clone()));
+    let labels = matches
+        .get_many::<String>("label")
+        .unwrap_or_default()
+        .map(|label| match label.split_once('=') {
             Some((key, value)) => (key.to_owned(), value.to_owned()),
             None => command()
                 .error(
@@ -136,14 +159,19 @@ fn explain(matches: &ArgMatches) -> Explain {
                     format!("--label {label}: expected KEY=VALUE"),
                 )
                 .exit(),
-        }
-    });
-    Explain { data: data(matches), labels: mac.into_iter().chain(labels).collect() }
+        });
+    Explain {
+        data: data(matches),
+        labels: mac.into_iter().chain(labels).collect(),
+    }
 }
 
 fn data(matches: &ArgMatches) -> PathBuf {
     // The flag is required.
-    matches.get_one::<PathBuf>("data").cloned().unwrap_or_default()
+    matches
+        .get_one::<PathBuf>("data")
+        .cloned()
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -23,9 +23,8 @@ pub(crate) fn run(request: &Explain) -> Result<(), Failure> {
     let files = DataFolder::open(&request.data, Symlinks::Follow, &reactor).map_err(failed)?;
     let catalog = CATALOG.take();
     // Reading from a disk never waits for the reactor.
-    let summary = embassy_futures::block_on(
-        catalog.load(&files, &mut |problem| log::warn!("{problem}")),
-    );
+    let summary =
+        embassy_futures::block_on(catalog.load(&files, &mut |problem| log::warn!("{problem}")));
     log::debug!("{summary}");
     let mut text = String::new();
     // Writing to a String cannot fail.
@@ -38,7 +37,9 @@ pub(crate) fn run(request: &Explain) -> Result<(), Failure> {
 fn labels(request: &Explain) -> Result<Labels, Failure> {
     let mut labels = Labels::new();
     for (key, value) in &request.labels {
-        labels.insert(key, value).map_err(|error| Failure::new(Kind::Config, error))?;
+        labels
+            .insert(key, value)
+            .map_err(|error| Failure::new(Kind::Config, error))?;
         if labels.get(key).is_none() {
             let message = format!("--{key} {value}: not a hardware address like 52:54:00:12:34:56");
             return Err(Failure::new(Kind::Config, message));

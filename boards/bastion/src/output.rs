@@ -24,7 +24,9 @@ pub(crate) fn init() {
         .ok()
         .and_then(|text| text.parse::<LevelFilter>().ok())
         .unwrap_or(LevelFilter::Info);
-    let logger = Stderr { systemd: std::env::var_os("JOURNAL_STREAM").is_some() };
+    let logger = Stderr {
+        systemd: std::env::var_os("JOURNAL_STREAM").is_some(),
+    };
     log::set_max_level(level);
     // Fails only when called twice.
     let _ = log::set_boxed_logger(Box::new(logger));
@@ -75,20 +77,29 @@ impl Printer {
     /// more.
     pub(crate) fn start() -> io::Result<Self> {
         let (lines, waiting) = sync_channel::<String>(LINES);
-        std::thread::Builder::new().name("printer".into()).spawn(move || {
-            let mut stdout = io::stdout();
-            while let Ok(line) = waiting.recv() {
-                if stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_err() {
-                    return;
+        std::thread::Builder::new()
+            .name("printer".into())
+            .spawn(move || {
+                let mut stdout = io::stdout();
+                while let Ok(line) = waiting.recv() {
+                    if stdout
+                        .write_all(line.as_bytes())
+                        .and_then(|()| stdout.flush())
+                        .is_err()
+                    {
+                        return;
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok(Self { lines })
     }
 
     /// Prints an event; false if the thread is too far behind just now.
     pub(crate) fn print(&self, format: LogFormat, event: &Event) -> bool {
-        !matches!(self.lines.try_send(line(format, event)), Err(TrySendError::Full(_)))
+        !matches!(
+            self.lines.try_send(line(format, event)),
+            Err(TrySendError::Full(_))
+        )
     }
 }
 
@@ -138,7 +149,9 @@ struct Json<T>(Option<T>);
 
 impl<T: fmt::Display> fmt::Display for Json<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(value) = &self.0 else { return f.write_str("null") };
+        let Some(value) = &self.0 else {
+            return f.write_str("null");
+        };
         f.write_char('"')?;
         for c in value.to_string().chars() {
             match c {
@@ -181,7 +194,11 @@ mod tests {
 
     #[test]
     fn an_event_is_a_line_of_json() {
-        let unknown = Event { mac: None, ip: None, ..event() };
+        let unknown = Event {
+            mac: None,
+            ip: None,
+            ..event()
+        };
         assert_eq!(
             line(LogFormat::Json, &unknown),
             "{\"seq\":3,\"ms\":12034,\"mac\":null,\"ip\":null,\"stage\":\"kernel\",\

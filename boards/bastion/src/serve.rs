@@ -83,16 +83,29 @@ pub(crate) fn run(request: Serve) -> Result<(), Failure> {
     let share = open_address(&mut config, &spec, &nic)?;
     config.check().map_err(config_failure)?;
 
-    let symlinks =
-        if board.follow_symlinks { Symlinks::Follow } else { Symlinks::StayInside };
-    let files = DataFolder::open(&request.data, symlinks, &reactor)
-        .map_err(io_failure(format!("opening the data folder {}", request.data.display())))?;
+    let symlinks = if board.follow_symlinks {
+        Symlinks::Follow
+    } else {
+        Symlinks::StayInside
+    };
+    let files = DataFolder::open(&request.data, symlinks, &reactor).map_err(io_failure(
+        format!("opening the data folder {}", request.data.display()),
+    ))?;
     let state = board.state.clone().unwrap_or_else(|| STATE_FOLDER.into());
     let log = open_log(&state, board.sync)?;
     give_up_privileges(&board, &state)?;
     let entropy = OsEntropy::new().map_err(io_failure("opening the source of randomness"))?;
 
-    let parts = Parts { request, config, nic, files, log, entropy, signals, reactor };
+    let parts = Parts {
+        request,
+        config,
+        nic,
+        files,
+        log,
+        entropy,
+        signals,
+        reactor,
+    };
     let result = Rc::new(RefCell::new(Ok(())));
     let outcome = result.clone();
     reactor
@@ -140,7 +153,10 @@ fn configure(request: &Serve) -> Result<(Config, Board), Failure> {
             }
         }
         Err(error) => {
-            return Err(Failure::new(Kind::Config, format!("{}: {error}", path.display())));
+            return Err(Failure::new(
+                Kind::Config,
+                format!("{}: {error}", path.display()),
+            ));
         }
     }
     let mut settings = Settings::new(&mut config, &mut board, Board::KEYS);
@@ -159,7 +175,8 @@ fn open_address(
     nic: &AnyNic,
 ) -> Result<Option<HostShare>, Failure> {
     let admit = |admission: &Admission| {
-        nic.admit(admission).map_err(io_failure("choosing the frames for the stack"))
+        nic.admit(admission)
+            .map_err(io_failure("choosing the frames for the stack"))
     };
     match config.address {
         Address::Unset => Err(Failure::new(
@@ -169,7 +186,11 @@ fn open_address(
         )),
         Address::Own(address, prefix) => {
             let broadcast = (prefix < 31).then(|| address | !netmask(prefix));
-            admit(&Admission { address: Some(address), broadcast, shared: None })?;
+            admit(&Admission {
+                address: Some(address),
+                broadcast,
+                shared: None,
+            })?;
             Ok(None)
         }
         Address::Host => {
@@ -191,7 +212,10 @@ fn open_address(
             if config.dhcp.mode != Mode::Off {
                 udp.extend([dhcp::wire::SERVER_PORT, dhcp::wire::BOOT_SERVER_PORT]);
             }
-            let ports = Ports { tcp: config.http_ports.to_vec(), udp };
+            let ports = Ports {
+                tcp: config.http_ports.to_vec(),
+                udp,
+            };
             let share = HostShare::claim(host, ports).map_err(share_failure)?;
             admit(share.admission())?;
             Ok(Some(share))
@@ -220,18 +244,32 @@ fn give_up_privileges(board: &Board, state: &PathBuf) -> Result<(), Failure> {
 async fn supervise(spawner: Spawner, parts: Parts, outcome: Rc<RefCell<Result<(), Failure>>>) {
     let reactor = parts.reactor;
     let result = serve_until_signalled(spawner, parts).await;
-    outcome.replace(result);
+    *outcome.borrow_mut() = result;
     reactor.stop();
 }
 
 async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Failure> {
-    let Parts { request, config, nic, files, mut log, mut entropy, mut signals, .. } = parts;
+    let Parts {
+        request,
+        config,
+        nic,
+        files,
+        mut log,
+        mut entropy,
+        mut signals,
+        ..
+    } = parts;
     let full = |_| Failure::new(Kind::Other, "a task could not be started");
     let HardwareAddress::Ethernet(mac) = nic.hardware_address() else {
         return Err(Failure::new(Kind::Nic, "the NIC does not speak Ethernet"));
     };
     let (ip, prefix) = own_address(&config);
-    let own = Own { mac: MacAddr(mac), ip, netmask: netmask(prefix), gateway: config.gateway };
+    let own = Own {
+        mac: MacAddr(mac),
+        ip,
+        netmask: netmask(prefix),
+        gateway: config.gateway,
+    };
     let files: &'static DataFolder = Box::leak(Box::new(files));
     let journal: &'static BoardJournal = JOURNAL.take();
     let divert: &'static BoardDivert = DIVERT.take();
@@ -271,7 +309,14 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
             clock.behind()
         );
     }
-    let task = Task { divert, neighbours, log, clock, journal, own };
+    let task = Task {
+        divert,
+        neighbours,
+        log,
+        clock,
+        journal,
+        own,
+    };
     if config.address != Address::Host
         && let Some(other) = task.find_conflict().await
     {
@@ -298,7 +343,11 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
         let server = TFTP.init_with(|| tftp::Server::new(settings));
         spawner.spawn(run_tftp(stack, server, port, settings.ports, files, journal).map_err(full)?);
     }
-    let site: &'static BoardSite = Box::leak(Box::new(Site { files, journal, catalogs }));
+    let site: &'static BoardSite = Box::leak(Box::new(Site {
+        files,
+        journal,
+        catalogs,
+    }));
     for connection in 0..CONNECTIONS {
         let port = config.http_ports[connection % config.http_ports.len()];
         spawner.spawn(run_http(stack, port, site).map_err(full)?);
@@ -312,13 +361,16 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
     manager.status(&summary);
     manager.ready();
     loop {
-        let pause = manager.watchdog_timeout().map_or(Duration::from_secs(60), |timeout| {
-            Duration::from_micros(timeout.as_micros() as u64 / 3)
-        });
+        let pause = manager
+            .watchdog_timeout()
+            .map_or(Duration::from_secs(60), |timeout| {
+                Duration::from_micros(timeout.as_micros() as u64 / 3)
+            });
         match embassy_time::with_timeout(pause, signals.next()).await {
-            Ok(Signal::HangUp) => log::info!("SIGHUP: nothing to do, the data folder is watched"),
-            Ok(signal) => {
-                log::info!("{signal}: ending");
+            // The folder is watched; this is for file systems that tell nothing.
+            Ok(Signal::Hangup) => load_catalog(files, catalogs).await,
+            Ok(_) => {
+                log::info!("told to stop: ending");
                 manager.stopping();
                 return Ok(());
             }
@@ -351,7 +403,11 @@ fn describe(config: &Config, own: Own) -> String {
         let _ = write!(text, ", TFTP port {port}");
     }
     for (n, port) in config.http_ports.iter().enumerate() {
-        let _ = write!(text, "{}{port}", if n == 0 { ", HTTP port " } else { " and " });
+        let _ = write!(
+            text,
+            "{}{port}",
+            if n == 0 { ", HTTP port " } else { " and " }
+        );
     }
     text
 }
@@ -410,7 +466,11 @@ async fn run_tftp(
             vec![PacketMetadata::EMPTY; 128].leak(),
             vec![0; TFTP_SEND_BUFFER].leak(),
         );
-        let bound = if n == 0 { socket.bind(port) } else { socket.bind(0) };
+        let bound = if n == 0 {
+            socket.bind(port)
+        } else {
+            socket.bind(0)
+        };
         if bound.is_err() {
             log::error!("tftp: port {port} cannot be bound");
         }
@@ -432,7 +492,10 @@ async fn print_journal(journal: &'static BoardJournal, format: LogFormat, printe
     loop {
         let event = journal.next(seq).await;
         if event.seq > seq {
-            log::warn!("{} events were lost: standard output is too slow", event.seq - seq);
+            log::warn!(
+                "{} events were lost: standard output is too slow",
+                event.seq - seq
+            );
         }
         seq = event.seq + 1;
         while !printer.print(format, &event) {

@@ -63,7 +63,10 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
     Task<'_, L, K, J, IN, OUT>
 {
     fn now(&self) -> Now {
-        Now { mono: Instant::now(), seconds: self.clock.seconds() }
+        Now {
+            mono: Instant::now(),
+            seconds: self.clock.seconds(),
+        }
     }
 
     /// Serves DHCP for ever.
@@ -76,7 +79,9 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
         loop {
             let probes = server.next_deadline().is_some();
             self.divert.set_filter(Filter { dhcp, probes });
-            let deadline = server.next_deadline().map_or(next_tick, |at| at.min(next_tick));
+            let deadline = server
+                .next_deadline()
+                .map_or(next_tick, |at| at.min(next_tick));
             let readable = core::future::poll_fn(|cx| self.divert.inbound.poll_readable(cx));
             select(readable, Timer::at(deadline)).await;
 
@@ -86,14 +91,22 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
             }
             let now = self.now();
             for _ in 0..BATCH {
-                if self.divert.inbound.pop_with(|frame| self.take(server, now, frame)).is_none() {
+                if self
+                    .divert
+                    .inbound
+                    .pop_with(|frame| self.take(server, now, frame))
+                    .is_none()
+                {
                     break;
                 }
             }
             server.on_timer(now, self.journal);
             let lost = self.divert.inbound.take_dropped();
             if lost > 0 {
-                warn!("dhcp: {} packets lost: they came faster than they could be answered", lost);
+                warn!(
+                    "dhcp: {} packets lost: they came faster than they could be answered",
+                    lost
+                );
             }
             server.persist(now, &mut self.log).await;
             self.send_all(server).await;
@@ -108,8 +121,22 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
         frame: &[u8],
     ) {
         if let Some(datagram) = Datagram::parse(frame) {
-            let Datagram { src_mac, src_ip, src_port, dst_ip, dst_port, payload, .. } = datagram;
-            let meta = Meta { src_mac, src_ip, src_port, dst_ip, port: dst_port };
+            let Datagram {
+                src_mac,
+                src_ip,
+                src_port,
+                dst_ip,
+                dst_port,
+                payload,
+                ..
+            } = datagram;
+            let meta = Meta {
+                src_mac,
+                src_ip,
+                src_port,
+                dst_ip,
+                port: dst_port,
+            };
             match dst_port {
                 CLIENT_PORT => {
                     server.on_foreign_reply(now, &meta, payload);
@@ -153,9 +180,20 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
     /// Turns what the server wants sent into a frame; a datagram's payload
     /// stands in it already.
     fn emit(&self, transmit: Transmit, frame: &mut [u8; FRAME_LEN]) -> usize {
-        let Own { mac, ip: own_ip, gateway, .. } = self.own;
+        let Own {
+            mac,
+            ip: own_ip,
+            gateway,
+            ..
+        } = self.own;
         match transmit {
-            Transmit::Udp { dst_mac, dst_ip, src_port, dst_port, len } => Datagram {
+            Transmit::Udp {
+                dst_mac,
+                dst_ip,
+                src_port,
+                dst_port,
+                len,
+            } => Datagram {
                 src_mac: mac,
                 dst_mac,
                 src_ip: own_ip,
@@ -166,12 +204,21 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
             }
             .emit_headers(frame, len),
             // With our address as the sender, the reply comes to us alone.
-            Transmit::Arp { ip } => Arp { reply: false, mac, ip: own_ip, target: ip }
-                .emit(MacAddr::BROADCAST, frame),
+            Transmit::Arp { ip } => Arp {
+                reply: false,
+                mac,
+                ip: own_ip,
+                target: ip,
+            }
+            .emit(MacAddr::BROADCAST, frame),
             Transmit::Ping { ip } => {
                 // By whom the request came that this is about: the neighbour
                 // cache is the stack's, but relays and routers were heard.
-                let hop = if self.own.on_link(ip) { Some(ip) } else { gateway };
+                let hop = if self.own.on_link(ip) {
+                    Some(ip)
+                } else {
+                    gateway
+                };
                 match hop.and_then(|hop| self.neighbours.mac_of(hop)) {
                     Some(hop) => emit_echo_request((mac, own_ip), (hop, ip), ECHO_IDENT, frame),
                     None => 0,
@@ -183,11 +230,19 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
     /// Asks whether somebody else on the link uses our address, and who.
     pub async fn find_conflict(&self) -> Option<MacAddr> {
         let Own { mac, ip, .. } = self.own;
-        self.divert.set_filter(Filter { dhcp: false, probes: true });
+        self.divert.set_filter(Filter {
+            dhcp: false,
+            probes: true,
+        });
         for _ in 0..OWN_PROBES {
             self.divert.outbound.push_with(|frame| {
-                Arp { reply: false, mac, ip: Ipv4Addr::UNSPECIFIED, target: ip }
-                    .emit(MacAddr::BROADCAST, frame)
+                Arp {
+                    reply: false,
+                    mac,
+                    ip: Ipv4Addr::UNSPECIFIED,
+                    target: ip,
+                }
+                .emit(MacAddr::BROADCAST, frame)
             });
             self.divert.flush();
             let answer = self.inbound_until(Instant::now() + OWN_PROBE_INTERVAL, |frame| {

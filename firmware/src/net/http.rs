@@ -8,7 +8,7 @@ use core::task::{Context, Poll, Waker};
 use embassy_net::tcp::TcpSocket;
 use embassy_net::{IpAddress, Stack};
 use embassy_time::{Duration, Instant, with_deadline};
-use ichor_hal::{Files};
+use ichor_hal::Files;
 
 use super::site::{Answer, Event, Site};
 use crate::catalog::{Answers, Window};
@@ -79,7 +79,8 @@ impl Line<'_> {
                 }
                 Progress::Request(request) => {
                     let answer = site.answer(&request, self.peer, &mut out).await;
-                    self.send_answer(site, answer.map_err(|_| Broken)?, &mut out).await?;
+                    self.send_answer(site, answer.map_err(|_| Broken)?, &mut out)
+                        .await?;
                     self.flush().await?;
                     self.conn.finished(Instant::now());
                 }
@@ -126,10 +127,16 @@ impl Line<'_> {
             Answer::Text(len) => return self.send_bytes(&out[..len]).await,
             Answer::File { plan, file, event } => {
                 let body = self.send_head(&plan, out).await?;
-                let result = self.send_file(site.files, &file, body.first, body.len).await;
+                let result = self
+                    .send_file(site.files, &file, body.first, body.len)
+                    .await;
                 (result, event, body.first, body.len)
             }
-            Answer::Document { plan, document, event } => {
+            Answer::Document {
+                plan,
+                document,
+                event,
+            } => {
                 let body = self.send_head(&plan, out).await?;
                 let result = self
                     .send_text(body.first, body.len, |window| document.render(window))
@@ -190,7 +197,10 @@ impl Line<'_> {
                 // Shorter than it was when its length was told, or unreadable:
                 // both end the connection, never in padding.
                 Poll::Ready(Ok(0) | Err(_)) => {
-                    warn!("http: a file changed or failed while {} was reading it", self.peer);
+                    warn!(
+                        "http: a file changed or failed while {} was reading it",
+                        self.peer
+                    );
                     return Err(Broken);
                 }
                 Poll::Ready(Ok(n)) => {
@@ -216,7 +226,9 @@ impl Line<'_> {
         let mut offset = first;
         while offset < end {
             let n = self.write_with(|room| {
-                let want = room.len().min(usize::try_from(end - offset).unwrap_or(usize::MAX));
+                let want = room
+                    .len()
+                    .min(usize::try_from(end - offset).unwrap_or(usize::MAX));
                 let skip = usize::try_from(offset).unwrap_or(usize::MAX);
                 let mut window = Window::new(skip, &mut room[..want]);
                 // Only the window could fail, and it takes everything.
@@ -281,23 +293,31 @@ impl Line<'_> {
 
 /// Tells the journal how a transfer went. Parts are not told, but for the one
 /// that ends the file: some clients fetch a file in many.
-fn note(
-    journal: &impl Record,
-    event: Event,
-    whole: bool,
-    first: u64,
-    len: u64,
-    took: Duration,
-) {
-    let Event { who, stage, detail, end } = event;
+fn note(journal: &impl Record, event: Event, whole: bool, first: u64, len: u64, took: Duration) {
+    let Event {
+        who,
+        stage,
+        detail,
+        end,
+    } = event;
     let now = Instant::now();
     let ms = took.as_millis();
     if !whole {
-        journal.record(now, who, Stage::Failed, format_args!("{detail}: broke off after {ms} ms"));
+        journal.record(
+            now,
+            who,
+            Stage::Failed,
+            format_args!("{detail}: broke off after {ms} ms"),
+        );
     } else if let Some(stage) = stage
         && first + len == end
     {
-        journal.record(now, who, stage, format_args!("{detail} ({len} bytes in {ms} ms)"));
+        journal.record(
+            now,
+            who,
+            stage,
+            format_args!("{detail} ({len} bytes in {ms} ms)"),
+        );
     }
 }
 
@@ -310,7 +330,11 @@ async fn own_waker() -> Waker {
 async fn parked() {
     let mut asked = false;
     poll_fn(|_| {
-        if core::mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }
+        if core::mem::replace(&mut asked, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
 }

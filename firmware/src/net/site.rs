@@ -13,8 +13,8 @@ use super::shelf::Shelf;
 use crate::MacAddr;
 use crate::catalog::{Answers, Endpoint, Labels, Role};
 use crate::http::{
-    ETag, Entity, HEAD_LEN, Plan, Refusal, Request, Status, TooLong,
-    content_type, respond, write_text,
+    ETag, Entity, HEAD_LEN, Plan, Refusal, Request, Status, TooLong, content_type, respond,
+    write_text,
 };
 use crate::journal::{Cut, DETAIL_LEN, Record, Stage, Who};
 use crate::tftp::stage_of;
@@ -63,7 +63,11 @@ pub(super) enum Answer<'c, F, C> {
     /// With a range of a file.
     File { plan: Plan, file: F, event: Event },
     /// With text that the catalog writes.
-    Document { plan: Plan, document: Document<'c, C>, event: Event },
+    Document {
+        plan: Plan,
+        document: Document<'c, C>,
+        event: Event,
+    },
     /// With a whole response that was written into the caller's buffer.
     Text(usize),
 }
@@ -90,7 +94,10 @@ pub(super) struct Document<'c, C> {
 impl<C: Answers> Document<'_, C> {
     /// Writes the text; the same every time.
     pub(super) fn render(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        match self.catalog.answer(self.endpoint, &self.labels, &self.raw_query) {
+        match self
+            .catalog
+            .answer(self.endpoint, &self.labels, &self.raw_query)
+        {
             Ok(answer) => answer.render(out),
             Err(_) => Err(fmt::Error),
         }
@@ -115,9 +122,7 @@ impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
             return self.document(request, endpoint, peer, out);
         }
         match request.path.strip_prefix('/') {
-            Some(path) if path.starts_with("assets/") => {
-                self.asset(request, path, peer, out).await
-            }
+            Some(path) if path.starts_with("assets/") => self.asset(request, path, peer, out).await,
             _ => self.refuse(request, peer, NO_SUCH_PATH, out),
         }
     }
@@ -145,7 +150,11 @@ impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
             }
         };
         let etag = Some(ETag::new(metadata.version));
-        let entity = Entity { len: metadata.len, etag, content_type: content_type(path) };
+        let entity = Entity {
+            len: metadata.len,
+            etag,
+            content_type: content_type(path),
+        };
         let stage = match self.catalogs.current().role_of(path) {
             Some(Role::Kernel) => Stage::Kernel,
             Some(Role::Initrd) => Stage::Initrd,
@@ -174,16 +183,26 @@ impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
             return self.refuse(request, peer, ODD_QUERY, out);
         };
         let who = self.who(&labels, peer);
-        let document =
-            Document { catalog: self.catalogs.current(), endpoint, labels, raw_query };
-        let found = document.catalog.answer(endpoint, &document.labels, &document.raw_query);
+        let document = Document {
+            catalog: self.catalogs.current(),
+            endpoint,
+            labels,
+            raw_query,
+        };
+        let found = document
+            .catalog
+            .answer(endpoint, &document.labels, &document.raw_query);
         let (entity, detail) = match found {
             Ok(answer) => {
                 let mut hash = Fnv1a::new();
                 // The sink takes everything.
                 let _ = answer.render(&mut hash);
                 let (len, content_type) = (answer.len() as u64, answer.content_type());
-                let entity = Entity { len, etag: Some(ETag::new(hash.0)), content_type };
+                let entity = Entity {
+                    len,
+                    etag: Some(ETag::new(hash.0)),
+                    content_type,
+                };
                 let by = answer.group().unwrap_or_default();
                 (entity, cut(format_args!("{} by {by}", request.path)))
             }
@@ -198,18 +217,32 @@ impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
             Endpoint::Ipxe | Endpoint::Grub => Some(Stage::Script),
             _ => Some(Stage::Config),
         };
-        let event = Event { who, stage, detail, end: entity.len };
-        Ok(Answer::Document { plan: respond(request, entity), document, event })
+        let event = Event {
+            who,
+            stage,
+            detail,
+            end: entity.len,
+        };
+        Ok(Answer::Document {
+            plan: respond(request, entity),
+            document,
+            event,
+        })
     }
 
     /// The machine that asks: by what it says of itself, else by its address.
     fn who(&self, labels: &Labels, peer: Ipv4Addr) -> Who {
-        let said = labels.get("mac").and_then(|mac| mac.parse::<MacAddr>().ok());
+        let said = labels
+            .get("mac")
+            .and_then(|mac| mac.parse::<MacAddr>().ok());
         let mac = said.or_else(|| self.journal.mac_of(peer));
         if let Some(mac) = said {
             self.journal.learn(peer, mac);
         }
-        Who { mac, ip: Some(peer) }
+        Who {
+            mac,
+            ip: Some(peer),
+        }
     }
 
     fn refuse<A>(
@@ -219,7 +252,11 @@ impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
         refusal: Refusal,
         out: &mut [u8],
     ) -> Result<Answer<'_, F::File, A>, TooLong> {
-        let Refusal { status, headline, advice } = refusal;
+        let Refusal {
+            status,
+            headline,
+            advice,
+        } = refusal;
         let text = format_args!("{headline}\n{advice}\n");
         self.refuse_with(request, who, status, text, out)
     }
@@ -234,7 +271,8 @@ impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
     ) -> Result<Answer<'_, F::File, A>, TooLong> {
         let path = request.path;
         let detail = format_args!("{path}: {text}");
-        self.journal.record(Instant::now(), who.into(), Stage::Refused, detail);
+        self.journal
+            .record(Instant::now(), who.into(), Stage::Refused, detail);
         write_text(out, status, request.framing, text).map(Answer::Text)
     }
 }
@@ -265,9 +303,10 @@ fn labels_of(request: &Request<'_>) -> Option<(Labels, String<HEAD_LEN>)> {
     let mut labels = Labels::new();
     for parameter in request.query() {
         let (mut key, mut value) = ([0; LABEL_LEN], [0; LABEL_LEN]);
-        let (Ok(key), Ok(value)) =
-            (parameter.name.decode(&mut key), parameter.value.decode(&mut value))
-        else {
+        let (Ok(key), Ok(value)) = (
+            parameter.name.decode(&mut key),
+            parameter.value.decode(&mut value),
+        ) else {
             continue;
         };
         labels.insert(key, value).ok()?;
