@@ -1,1 +1,3 @@
 //! The virtual lab.
+
+pub mod tools;
