@@ -21,14 +21,13 @@ mod sources;
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use sha2::{Digest as _, Sha256};
 
+use crate::checksum::sha256;
 use apt::{Apt, Distribution};
 use manifest::{Deb, Manifest};
 use sets::{Origin, Probe, Spec, Wanted};
@@ -371,29 +370,14 @@ fn fetch(apt: &Apt, debs: &[&Deb], folder: &Path) -> Result<()> {
 }
 
 fn check_sha256(path: &Path, expected: &str) -> Result<()> {
-    let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            break;
-        }
-        hash.update(&buffer[..count]);
-    }
-    let found = hex(&hash.finalize());
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let found = sha256(file).with_context(|| format!("cannot read {}", path.display()))?;
     ensure!(
         found == expected,
         "{}: sha256 is {found}, not {expected}",
         path.display()
     );
     Ok(())
-}
-
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const PROGRAM_FOLDERS: [&str; 4] = ["usr/bin", "usr/sbin", "bin", "sbin"];
