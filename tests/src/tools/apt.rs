@@ -17,9 +17,6 @@ use super::sources::{self, Source};
 
 /// Package lists younger than this are used as they are.
 const LISTS_FRESH_FOR: Duration = Duration::from_secs(3600);
-/// The release whose archive every Debian keyring of the last years knows; it
-/// brings the keyring that knows newer ones.
-const KEYRING_RELEASE: &str = "bookworm";
 const DEBIAN_MIRROR: &str = "http://deb.debian.org/debian";
 
 /// The running distribution, as far as apt matters.
@@ -96,43 +93,38 @@ impl Apt {
 
     /// For arm64 packages of a Debian release, not to be run here.
     pub(super) fn for_debian_arm64(
-        root: PathBuf,
+        root: &Path,
         distribution: &Distribution,
         release: &str,
     ) -> Result<Self> {
-        let keyring = ["pgp", "gpg"]
-            .map(|suffix| {
-                PathBuf::from(format!(
-                    "/usr/share/keyrings/debian-archive-keyring.{suffix}"
-                ))
-            })
-            .into_iter()
-            .find(|path| path.exists());
-        let keyring = match keyring {
-            Some(path) => path,
-            // Ubuntu has Debian's keyring as a package.
-            None => {
-                let apt = Self::for_machine(root.with_extension("machine"), distribution)?;
-                apt.update(false)?;
-                apt.fetch_keyring(&root)?
+        if let Some(keyring) = debian_keyring_in(Path::new("/")) {
+            let apt = Self::debian_arm64(root, distribution, release, &keyring)?;
+            match apt.update(false) {
+                Err(error) if format!("{error:#}").contains("NO_PUBKEY") => {}
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(apt),
             }
-        };
-        let apt = Self::debian_arm64(&root, distribution, release, &keyring)?;
-        if let Err(error) = apt.update(false) {
-            if !format!("{error:#}").contains("NO_PUBKEY") {
-                return Err(error);
-            }
-            let older = Self::debian_arm64(
-                &root.with_extension("keyring"),
-                distribution,
-                KEYRING_RELEASE,
-                &keyring,
-            )?;
-            older.update(false)?;
-            let keyring = older.fetch_keyring(&root)?;
-            return Self::debian_arm64(&root, distribution, release, &keyring);
         }
-        Ok(apt)
+        // Ubuntu has Debian's keyring as a package, and an old Debian a newer one.
+        let keyring = Self::fetch_debian_keyring(root, distribution)
+            .with_context(|| format!("no key to check Debian {release} with"))?;
+        let apt = Self::debian_arm64(root, distribution, release, &keyring)?;
+        apt.update(false).map(|()| apt)
+    }
+
+    /// Gets the package `debian-archive-keyring` of the machine's own
+    /// distribution and returns the keyring in it.
+    fn fetch_debian_keyring(beside: &Path, distribution: &Distribution) -> Result<PathBuf> {
+        let machine = Self::for_machine(beside.with_extension("machine"), distribution)?;
+        machine.update(false)?;
+        let folder = beside.with_extension("keys");
+        let debs = machine.resolve_exact(&["debian-archive-keyring"])?;
+        let debs: Vec<&Deb> = debs.iter().collect();
+        machine.download(&debs, &folder)?;
+        for deb in debs {
+            unpack(&folder.join(deb.file_name()), &folder)?;
+        }
+        debian_keyring_in(&folder).context("package debian-archive-keyring holds no keyring")
     }
 
     fn debian_arm64(
@@ -152,9 +144,21 @@ impl Apt {
             uris,
             suites: vec![release.to_owned()],
             components: vec!["main".to_owned()],
-            trust: vec![("Signed-By".to_owned(), keyring.display().to_string())],
+            trust: Vec::new(),
         };
-        Self::create(root.to_owned(), &[source], "arm64", b"")
+        let apt = Self::create(root.to_owned(), &[source], "arm64", b"")?;
+        // Not `Signed-By`: that takes no path with a space.
+        let trusted = root.join("trusted.d");
+        fs::create_dir_all(&trusted)
+            .and_then(|()| fs::copy(keyring, trusted.join("debian.gpg")).map(drop))
+            .with_context(|| format!("cannot copy {}", keyring.display()))?;
+        let trust = format!(
+            "Dir::Etc::trusted \"/dev/null\";\nDir::Etc::trustedparts \"{}\";\n",
+            trusted.display()
+        );
+        let configuration = configuration(root, "arm64") + &trust;
+        apt.write("apt.conf", configuration.as_bytes())?;
+        Ok(apt)
     }
 
     fn create(
@@ -163,10 +167,6 @@ impl Apt {
         architecture: &str,
         status: &[u8],
     ) -> Result<Self> {
-        let write = |name: &str, content: &[u8]| {
-            let path = root.join(name);
-            fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
-        };
         for folder in [
             "sources.d",
             "preferences.d",
@@ -176,11 +176,20 @@ impl Apt {
             fs::create_dir_all(root.join(folder))
                 .with_context(|| format!("cannot create {}/{folder}", root.display()))?;
         }
+        let apt = Self { root };
         let sources: Vec<String> = sources.iter().map(Source::to_deb822).collect();
-        write("sources.d/lab.sources", sources.join("\n").as_bytes())?;
-        write("state/status", status)?;
-        write("apt.conf", configuration(&root, architecture).as_bytes())?;
-        Ok(Self { root })
+        apt.write("sources.d/lab.sources", sources.join("\n").as_bytes())?;
+        apt.write("state/status", status)?;
+        apt.write(
+            "apt.conf",
+            configuration(&apt.root, architecture).as_bytes(),
+        )?;
+        Ok(apt)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        let path = self.root.join(name);
+        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
     }
 
     fn command(&self, program: &str) -> Command {
@@ -259,26 +268,17 @@ impl Apt {
             .current_dir(folder))
         .map(drop)
     }
+}
 
-    /// Gets the package `debian-archive-keyring` and returns the keyring in it.
-    fn fetch_keyring(&self, beside: &Path) -> Result<PathBuf> {
-        let folder = beside.with_extension("keys");
-        let debs = self.resolve_exact(&["debian-archive-keyring"])?;
-        let debs: Vec<&Deb> = debs.iter().collect();
-        self.download(&debs, &folder)?;
-        for deb in debs {
-            unpack(&folder.join(deb.file_name()), &folder)?;
-        }
-        ["pgp", "gpg"]
-            .map(|suffix| {
-                folder
-                    .join("usr/share/keyrings/debian-archive-keyring")
-                    .with_extension(suffix)
-            })
-            .into_iter()
-            .find(|path| path.exists())
-            .ok_or_else(|| anyhow!("package debian-archive-keyring holds no keyring"))
-    }
+/// Debian's keyring under `root`, by its new name or its old one.
+fn debian_keyring_in(root: &Path) -> Option<PathBuf> {
+    ["pgp", "gpg"]
+        .map(|suffix| {
+            root.join("usr/share/keyrings/debian-archive-keyring")
+                .with_extension(suffix)
+        })
+        .into_iter()
+        .find(|path| path.exists())
 }
 
 /// Unpacks a package into `folder` without running any of its scripts.

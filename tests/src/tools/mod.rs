@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::checksum::sha256;
 use apt::{Apt, Distribution};
@@ -89,7 +89,7 @@ impl Tools {
     /// system has no apt and something is neither on `PATH` nor laid in by hand.
     pub fn ensure(&self, sets: &[Set]) -> Result<()> {
         let Some(distribution) = Distribution::detect() else {
-            return sets.iter().try_for_each(|set| self.expect_on_system(*set));
+            return self.expect_on_system(sets);
         };
         let missing: Vec<_> = sets
             .iter()
@@ -216,7 +216,9 @@ impl Tools {
         });
         let apt = match spec.origin {
             Origin::Machine => Apt::for_machine(apt_root, distribution)?,
-            Origin::DebianArm64(release) => Apt::for_debian_arm64(apt_root, distribution, release)?,
+            Origin::DebianArm64(release) => {
+                Apt::for_debian_arm64(&apt_root, distribution, release)?
+            }
         };
         apt.update(false)?;
         let resolved = resolve(&apt, spec)?;
@@ -294,53 +296,51 @@ impl Tools {
         Ok(())
     }
 
-    /// Without apt: everything of the set must be there already.
-    fn expect_on_system(&self, set: Set) -> Result<()> {
-        let spec = set.spec();
-        let programs = spec.probes.iter().map(|probe| probe.program);
-        let programs: Vec<&str> = programs
-            .filter(|program| on_path(program).is_none())
-            .collect();
-        let files: Vec<&str> = Asset::ALL
-            .into_iter()
-            .filter(|asset| asset.place().0 == set && self.file(*asset).is_err())
-            .map(Asset::by_hand)
-            .collect();
-        if programs.is_empty() && files.is_empty() {
-            return Ok(());
-        }
-        let mut message = format!(
-            "this system is neither Debian nor Ubuntu, so the tools `{}` cannot be fetched.",
-            spec.name
-        );
-        if !programs.is_empty() {
-            message += &format!("\nMissing on PATH: {}", programs.join(" "));
-            for (system, command) in spec.elsewhere {
-                message += &format!("\n  {system}: {command}");
+    /// Without apt: everything of the sets must be there already.
+    fn expect_on_system(&self, sets: &[Set]) -> Result<()> {
+        let mut lacks = String::new();
+        for set in sets {
+            let spec = set.spec();
+            let programs = spec.probes.iter().map(|probe| probe.program);
+            let programs: Vec<&str> = programs.filter(|name| on_path(name).is_none()).collect();
+            if !programs.is_empty() {
+                lacks += &format!("\n{}: not on PATH: {}", spec.name, programs.join(" "));
+                for (system, command) in spec.elsewhere {
+                    lacks += &format!("\n    {system}: {command}");
+                }
+            }
+            let files: Vec<&str> = Asset::ALL
+                .into_iter()
+                .filter(|asset| asset.place().0 == *set && self.file(*asset).is_err())
+                .map(Asset::by_hand)
+                .collect();
+            if !files.is_empty() {
+                let packages: Vec<&str> = spec.packages.iter().map(Wanted::name).collect();
+                lacks += &format!(
+                    "\n{}: not in {}: {}\n    from Debian's packages {}",
+                    spec.name,
+                    self.by_hand().display(),
+                    files.join(" "),
+                    packages.join(" "),
+                );
             }
         }
-        if !files.is_empty() {
-            let folder = self.by_hand();
-            message += &format!("\nMissing in {}: {}", folder.display(), files.join(" "));
-            message += "\n  (from the Debian packages qemu-efi-aarch64, u-boot-qemu, ipxe, \
-                        linux-image-cloud-arm64, busybox-static:arm64, systemd-boot-efi:arm64)";
-        }
-        bail!(message)
+        ensure!(
+            lacks.is_empty(),
+            "tools are fetched on Debian and Ubuntu alone; on this system these are missing:{lacks}"
+        );
+        Ok(())
     }
 }
 
+/// What a complete manifest says was asked for.
 fn wanted_line(spec: &Spec, distribution: &Distribution) -> String {
     let origin = match spec.origin {
         Origin::Machine => distribution.label(),
         Origin::DebianArm64(release) => format!("{release} arm64"),
     };
-    let names = spec.packages.iter().map(|package| match package {
-        Wanted::Package(name) | Wanted::Behind(name) => *name,
-    });
-    std::iter::once(origin.as_str())
-        .chain(names)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let names: Vec<&str> = spec.packages.iter().map(Wanted::name).collect();
+    format!("{origin} {}", names.join(" "))
 }
 
 fn resolve(apt: &Apt, spec: &Spec) -> Result<Vec<Deb>> {

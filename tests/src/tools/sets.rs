@@ -135,6 +135,15 @@ pub(super) enum Wanted {
     Behind(&'static str),
 }
 
+impl Wanted {
+    /// The name as asked for.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Package(name) | Self::Behind(name) => name,
+        }
+    }
+}
+
 /// How a program shows that it runs: `program argument` prints `expected`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Probe {
