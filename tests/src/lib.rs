@@ -1,1 +1,5 @@
 //! The virtual lab.
+
+pub mod checksum;
+pub mod initrd;
+pub mod tools;
