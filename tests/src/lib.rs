@@ -1,5 +1,8 @@
-//! The virtual lab.
+//! The virtual lab: a switch with faults, machines in QEMU, real clients.
 
-pub mod checksum;
+pub mod faults;
 pub mod initrd;
+mod pcap;
+mod queue;
+pub mod switch;
 pub mod tools;
