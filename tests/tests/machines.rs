@@ -1,0 +1,76 @@
+//! The lab itself: each kind of machine powers on and asks for what it should.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use dhcproto::v4::{self, DhcpOption, OptionCode};
+use dhcproto::{Decodable, Decoder};
+use ichor_lab::qemu::{Machine, Parts, Via};
+use ichor_lab::switch::Switch;
+use ichor_lab::tools::{Set, Tools};
+
+/// The first DISCOVER of a machine: architecture and user class.
+fn first_discover(via: Via) -> (u16, Option<Vec<u8>>) {
+    let tools = Tools::with(&[Set::Boot, Set::Images]).unwrap();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("machines-{via}"));
+    fs::create_dir_all(&folder).unwrap();
+    let wire = std::env::temp_dir().join(format!("ichor-{}-{via}", std::process::id()));
+    let mut switch = Switch::new();
+    switch.capture(&folder.join("wire.pcapng")).unwrap();
+    switch.listen(&wire, "node").unwrap();
+    let port = switch.port("test");
+    let machine = Machine::power_on(
+        &tools,
+        &Parts {
+            name: "node",
+            mac: [0x52, 0x54, 0, 0, 0, 1],
+            via,
+            wire: &wire,
+            folder: &folder,
+            script_url: "http://192.0.2.1:8080/boot.ipxe",
+        },
+    )
+    .unwrap();
+    let asked = port.find(Duration::from_secs(60), discover);
+    let after = machine.powered_on().elapsed().as_secs_f64();
+    println!("{via}: {asked:?} after {after:.1} s");
+    asked.unwrap_or_else(|| panic!("no DISCOVER; console:\n{}", machine.console().tail(20)))
+}
+
+fn discover(frame: &[u8]) -> Option<(u16, Option<Vec<u8>>)> {
+    // Ethernet, IPv4 without options, UDP to port 67.
+    if frame.get(12..14)? != [8, 0] || frame.get(23)? != &17 || frame.get(36..38)? != [0, 67] {
+        return None;
+    }
+    let message = v4::Message::decode(&mut Decoder::new(frame.get(42..)?)).ok()?;
+    let architecture = match message.opts().get(OptionCode::ClientSystemArchitecture)? {
+        DhcpOption::ClientSystemArchitecture(architecture) => u16::from(*architecture),
+        _ => return None,
+    };
+    let user_class = match message.opts().get(OptionCode::UserClass) {
+        Some(DhcpOption::UserClass(class)) => Some(class.clone()),
+        _ => None,
+    };
+    Some((architecture, user_class))
+}
+
+#[test]
+fn uefi_asks_for_pxe() {
+    assert_eq!(first_discover(Via::Pxe), (11, None));
+}
+
+#[test]
+fn uefi_asks_for_http_boot_without_trying_pxe_first() {
+    assert_eq!(first_discover(Via::Http), (19, None));
+}
+
+#[test]
+fn u_boot_asks_as_u_boot() {
+    assert_eq!(first_discover(Via::Uboot), (22, None));
+}
+
+#[test]
+fn ipxe_asks_as_ipxe() {
+    assert_eq!(first_discover(Via::Ipxe), (11, Some(b"iPXE".to_vec())));
+}
