@@ -1,8 +1,15 @@
 //! The virtual lab: a switch with faults, machines in QEMU, real clients.
 
+pub mod checksum;
+pub mod clients;
 pub mod console;
+pub mod data;
 pub mod faults;
+pub mod ichor;
 pub mod initrd;
+pub mod journal;
+pub mod lab;
+pub mod netns;
 mod pcap;
 pub mod qemu;
 mod queue;

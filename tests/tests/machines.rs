@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use dhcproto::v4::{self, DhcpOption, OptionCode};
 use dhcproto::{Decodable, Decoder};
 use ichor_lab::qemu::{Machine, Parts, Via};
@@ -11,14 +12,14 @@ use ichor_lab::switch::Switch;
 use ichor_lab::tools::{Set, Tools};
 
 /// The first DISCOVER of a machine: architecture and user class.
-fn first_discover(via: Via) -> (u16, Option<Vec<u8>>) {
-    let tools = Tools::with(&[Set::Boot, Set::Images]).unwrap();
+fn first_discover(via: Via) -> Result<(u16, Option<Vec<u8>>)> {
+    let tools = Tools::with(&[Set::Boot, Set::Images])?;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("machines-{via}"));
-    fs::create_dir_all(&folder).unwrap();
+    fs::create_dir_all(&folder)?;
     let wire = std::env::temp_dir().join(format!("ichor-{}-{via}", std::process::id()));
     let mut switch = Switch::new();
-    switch.capture(&folder.join("wire.pcapng")).unwrap();
-    switch.listen(&wire, "node").unwrap();
+    switch.capture(&folder.join("wire.pcapng"))?;
+    switch.listen(&wire, "node")?;
     let port = switch.port("test");
     let machine = Machine::power_on(
         &tools,
@@ -30,12 +31,11 @@ fn first_discover(via: Via) -> (u16, Option<Vec<u8>>) {
             folder: &folder,
             script_url: "http://192.0.2.1:8080/boot.ipxe",
         },
-    )
-    .unwrap();
+    )?;
     let asked = port.find(Duration::from_secs(60), discover);
     let after = machine.powered_on().elapsed().as_secs_f64();
     println!("{via}: {asked:?} after {after:.1} s");
-    asked.unwrap_or_else(|| panic!("no DISCOVER; console:\n{}", machine.console().tail(20)))
+    asked.with_context(|| format!("no DISCOVER; console:\n{}", machine.console().tail(20)))
 }
 
 fn discover(frame: &[u8]) -> Option<(u16, Option<Vec<u8>>)> {
@@ -56,21 +56,25 @@ fn discover(frame: &[u8]) -> Option<(u16, Option<Vec<u8>>)> {
 }
 
 #[test]
-fn uefi_asks_for_pxe() {
-    assert_eq!(first_discover(Via::Pxe), (11, None));
+fn uefi_asks_for_pxe() -> Result<()> {
+    assert_eq!(first_discover(Via::Pxe)?, (11, None));
+    Ok(())
 }
 
 #[test]
-fn uefi_asks_for_http_boot_without_trying_pxe_first() {
-    assert_eq!(first_discover(Via::Http), (19, None));
+fn uefi_asks_for_http_boot_without_trying_pxe_first() -> Result<()> {
+    assert_eq!(first_discover(Via::Http)?, (19, None));
+    Ok(())
 }
 
 #[test]
-fn u_boot_asks_as_u_boot() {
-    assert_eq!(first_discover(Via::Uboot), (22, None));
+fn u_boot_asks_as_u_boot() -> Result<()> {
+    assert_eq!(first_discover(Via::Uboot)?, (22, None));
+    Ok(())
 }
 
 #[test]
-fn ipxe_asks_as_ipxe() {
-    assert_eq!(first_discover(Via::Ipxe), (11, Some(b"iPXE".to_vec())));
+fn ipxe_asks_as_ipxe() -> Result<()> {
+    assert_eq!(first_discover(Via::Ipxe)?, (11, Some(b"iPXE".to_vec())));
+    Ok(())
 }
