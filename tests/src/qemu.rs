@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::console::{Console, Line};
+use crate::console::Console;
 use crate::tools::{Asset, Tools};
 use crate::uefi_store::{First, variable_store};
 
@@ -210,28 +210,16 @@ impl Machine {
         self.powered_on
     }
 
-    /// Waits for a line that contains `text`; `timeout` counts from power-on.
-    /// The error shows the end of the console and where the rest is.
-    pub fn wait_for(&self, text: &str, timeout: Duration) -> Result<Line> {
-        let left = timeout.saturating_sub(self.powered_on.elapsed());
-        let found = self.console.find(0, left, |line| {
-            line.text.contains(text).then(|| line.clone())
-        });
-        if let Some((line, _)) = found {
-            return Ok(line);
-        }
+    /// Why it is not where it should be after `timeout`: the end of its
+    /// console, and where the rest is.
+    pub fn last_words(&self, timeout: Duration) -> String {
         let how = if self.console.has_ended() {
-            "stopped without saying"
+            "it powered off".to_owned()
         } else {
-            "did not say in time"
+            format!("not within {} s", timeout.as_secs())
         };
-        bail!(
-            "{} {how} {text:?} ({} s). Console, whole in {}:\n{}",
-            self.name,
-            timeout.as_secs(),
-            self.log.display(),
-            self.console.tail(25)
-        )
+        let (log, tail) = (self.log.display(), self.console.tail(25));
+        format!("{how}. Its console, whole in {log}:\n{tail}")
     }
 }
 
