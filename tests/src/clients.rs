@@ -178,8 +178,9 @@ impl<'a> Clients<'a> {
         command
             .args(["-m", mode, server, "-c", "get", file])
             .arg(&to);
-        // It ends well even if the server said no; the file tells.
         let said = finish(&mut command)?;
+        // It ends well even if the server said no.
+        ensure!(!said.contains("Error code"), "tftp-hpa: {}", said.trim());
         fetched(&to, &said)
     }
 
@@ -211,14 +212,14 @@ impl<'a> Clients<'a> {
     }
 
     /// `perfdhcp`: full exchanges at `rate` per second for `seconds`, from
-    /// `machines` different addresses.
-    pub fn perfdhcp(&self, rate: u32, seconds: u32, machines: u32) -> Result<Load> {
+    /// `machines` different addresses behind one relay agent.
+    pub fn perfdhcp(&self, server: &str, rate: u32, seconds: u32, machines: u32) -> Result<Load> {
         let mut command = self.netns.command("perfdhcp")?;
         command
             .args(["-4", "-l", "eth0", "-r", &rate.to_string()])
             .args(["-p", &seconds.to_string(), "-R", &machines.to_string()])
             // Late answers still count: a second after the last request.
-            .args(["-W", "1000000", "255.255.255.255"]);
+            .args(["-W", "1000000", server]);
         let (output, _) = finish_any(&mut command)?;
         parse_load(&output).with_context(|| format!("perfdhcp printed:\n{output}"))
     }
@@ -254,6 +255,10 @@ fn read_lease(path: &Path, events: &[&str]) -> Result<Lease> {
         .last();
     let part = part.context("the client got no lease")?;
     let variables = part.lines().skip(1).filter_map(|line| line.split_once('='));
+    // The clients' own names have no capitals, those of a shell have.
+    let variables = variables.filter(|(key, _)| {
+        key.starts_with(|c: char| c.is_ascii_lowercase()) && *key == key.to_lowercase()
+    });
     Ok(Lease(
         variables
             .map(|(key, value)| (key.to_owned(), value.to_owned()))

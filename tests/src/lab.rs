@@ -157,8 +157,9 @@ pub fn node_name(number: u8) -> String {
 
 /// An empty folder for logs: `target/lab/NAME`.
 pub fn folder(name: &str) -> Result<PathBuf> {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let folder = std::path::absolute(target)?.join("lab").join(name);
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workspace = package.parent().unwrap_or(package);
+    let folder = workspace.join("target/lab").join(name);
     if folder.exists() {
         fs::remove_dir_all(&folder)
             .with_context(|| format!("cannot empty {}", folder.display()))?;
