@@ -27,13 +27,14 @@ impl fmt::Display for Line {
 }
 
 /// What a program has printed so far. Clones watch the same program.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Console {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    start: Instant,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -48,9 +49,15 @@ impl Console {
     /// Reads `output` in a thread until it ends, and writes it to the file
     /// `log` with the times in front.
     pub fn record(mut output: impl Read + Send + 'static, log: &Path) -> io::Result<Self> {
-        let console = Self::default();
         let mut log = File::create(log)?;
         let start = Instant::now();
+        let console = Self {
+            shared: Arc::new(Shared {
+                start,
+                state: Mutex::default(),
+                changed: Condvar::new(),
+            }),
+        };
         let recorder = console.clone();
         thread::spawn(move || {
             let mut splitter = Splitter::default();
@@ -104,9 +111,20 @@ impl Console {
         }
     }
 
+    /// When the program started, from which lines count their time.
+    pub fn start(&self) -> Instant {
+        self.shared.start
+    }
+
     /// Everything printed so far.
     pub fn lines(&self) -> Vec<Line> {
-        self.lock().lines.clone()
+        self.lines_from(0)
+    }
+
+    /// Everything printed so far, from line number `from` on.
+    pub fn lines_from(&self, from: usize) -> Vec<Line> {
+        let state = self.lock();
+        state.lines.get(from..).unwrap_or_default().to_vec()
     }
 
     /// Whether the program has closed its output.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::data::{DataFolder, Node};
 use crate::ichor::{Ichor, Settings};
-use crate::qemu::{Machine, Parts, Via};
+use crate::qemu::{Machine, Parts, Turn, Via};
 use crate::switch::Switch;
 use crate::tools::{Set, Tools};
 
@@ -32,6 +32,7 @@ pub struct Lab {
     sockets: SocketFolder,
     data: DataFolder,
     nodes: Vec<Node>,
+    quiet: bool,
 }
 
 impl Lab {
@@ -63,7 +64,15 @@ impl Lab {
             sockets,
             data,
             nodes,
+            quiet: false,
         })
+    }
+
+    /// Says nothing at its end: whoever runs it tells where the logs are.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
     }
 
     /// Starts the server and waits until it is there.
@@ -103,8 +112,17 @@ impl Lab {
             .kill()
     }
 
-    /// Powers machine `number` (from 1) on.
+    /// Powers machine `number` (from 1) on, once it is its turn.
     pub fn power_on(&self, number: u8, via: Via) -> Result<Machine> {
+        self.build(number, via, Some(Turn::wait()?))
+    }
+
+    /// Powers machine `number` (from 1) on, however many others run.
+    pub fn power_on_at_once(&self, number: u8, via: Via) -> Result<Machine> {
+        self.build(number, via, None)
+    }
+
+    fn build(&self, number: u8, via: Via, turn: Option<Turn>) -> Result<Machine> {
         let name = node_name(number);
         let parts = Parts {
             name: &name,
@@ -114,7 +132,7 @@ impl Lab {
             folder: &self.folder,
             script_url: &format!("http://{SERVER}:8080/boot.ipxe"),
         };
-        Machine::power_on(&self.tools, &parts)
+        Machine::power_on(&self.tools, &parts, turn)
     }
 
     /// The switch, to order faults and to plug ports in.
@@ -141,6 +159,9 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        if self.quiet {
+            return;
+        }
         // The test's harness shows this when the test failed.
         println!("logs and capture: {}", self.folder.display());
         if let Some(ichor) = &self.ichor {

@@ -9,6 +9,11 @@ use crate::qemu::Machine;
 /// How the node begins its lines.
 const SAYS: &str = "ichor-node: ";
 
+/// What a line of the console says if it is the node's own.
+pub fn says(line: &str) -> Option<&str> {
+    line.split_once(SAYS).map(|(_, says)| says)
+}
+
 /// A node's own account of a finished boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
@@ -60,8 +65,7 @@ pub fn report(machine: &Machine, files: usize, timeout: Duration) -> Result<Repo
     while report.mac.is_empty() || report.files.len() < files {
         let left = deadline.saturating_duration_since(Instant::now());
         let line = machine.console().find(next, left, |line| {
-            let says = line.text.split_once(SAYS)?.1;
-            Some((says.to_owned(), line.at))
+            Some((says(&line.text)?.to_owned(), line.at))
         });
         let Some(((says, at), after)) = line else {
             let why = machine.last_words(timeout);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::str::FromStr;
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::console::Console;
 use crate::tools::{Asset, Tools};
-use crate::uefi_store::{First, variable_store};
+use crate::uefi_store::{FLASH_LEN, First, variable_store};
 
 /// Machines at work at once, whoever started them: two emulated processors
 /// keep two real ones busy.
@@ -96,13 +97,12 @@ pub struct Machine {
     qemu: Child,
     /// Its variable store, which is large and of no further use.
     store: Option<PathBuf>,
-    _turn: Turn,
+    _turn: Option<Turn>,
 }
 
 impl Machine {
-    /// Builds a machine and powers it on, once fewer than two others run.
-    pub fn power_on(tools: &Tools, parts: &Parts<'_>) -> Result<Self> {
-        let turn = Turn::wait()?;
+    /// Builds a machine and powers it on. It keeps `turn` as long as it runs.
+    pub fn power_on(tools: &Tools, parts: &Parts<'_>, turn: Option<Turn>) -> Result<Self> {
         let file = |suffix: &str| parts.folder.join(format!("{}{suffix}", parts.name));
         let mut command = tools.command("qemu-system-aarch64")?;
         command
@@ -144,8 +144,7 @@ impl Machine {
                     _ => First::Pxe,
                 };
                 let path = file(".vars");
-                fs::write(&path, variable_store(first, parts.mac, NIC_SLOT))
-                    .with_context(|| format!("cannot write {}", path.display()))?;
+                write_flash(&path, &variable_store(first, parts.mac, NIC_SLOT))?;
                 command
                     .args(["-drive", &flash(&tools.file(Asset::UefiCode)?, true)])
                     .args(["-drive", &flash(&path, false)])
@@ -233,15 +232,16 @@ impl Drop for Machine {
     }
 }
 
-/// One of the places for running machines, shared by every process of this
-/// workspace: an exclusive lock on a file, which ends with its holder.
+/// One of two places for running machines, shared by all tests of all
+/// processes: an exclusive lock on a file, which ends with its holder.
 #[derive(Debug)]
-struct Turn {
+pub struct Turn {
     _lock: File,
 }
 
 impl Turn {
-    fn wait() -> Result<Self> {
+    /// Waits until a place is free.
+    pub fn wait() -> Result<Self> {
         let deadline = Instant::now() + MAX_QUEUED;
         let folder = std::env::temp_dir();
         loop {
@@ -274,6 +274,16 @@ fn ipxe_disk(folder: &Path, ipxe: &Path, script_url: &str) -> Result<()> {
     let script = format!("#!ipxe\ndhcp\nchain {script_url}\n");
     fs::write(folder.join("autoexec.ipxe"), script)?;
     Ok(())
+}
+
+/// Writes what stands at the beginning of a flash; the rest takes no disk space.
+fn write_flash(path: &Path, content: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(content)?;
+        file.set_len(FLASH_LEN)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn flash(file: &Path, read_only: bool) -> String {

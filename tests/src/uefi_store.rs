@@ -6,8 +6,8 @@
 //! EDK2 `VariableFormat.h` (store), UEFI 2.10 §3.1.3 (load option) and §10.3
 //! (device paths).
 
-/// Size of the flash that QEMU's `virt` machine maps for variables.
-const FLASH_LEN: usize = 64 * 1024 * 1024;
+/// Size in bytes of the flash that QEMU's `virt` machine maps for variables.
+pub const FLASH_LEN: u64 = 64 * 1024 * 1024;
 /// Erase block of that flash.
 const BLOCK_LEN: u32 = 256 * 1024;
 /// The volume holds variables, the working block and the spare block.
@@ -44,8 +44,9 @@ pub enum First {
     Http,
 }
 
-/// A variable store for the machine whose network card has address `mac` and
-/// sits in slot `slot` of the PCI root bus.
+/// The beginning of the flash, up to [`FLASH_LEN`] followed by zeros, of a
+/// machine whose network card has address `mac` and sits in slot `slot` of the
+/// PCI root bus.
 pub fn variable_store(first: First, mac: [u8; 6], slot: u8) -> Vec<u8> {
     let mut store = volume_header();
     let start = store.len();
@@ -57,7 +58,6 @@ pub fn variable_store(first: First, mac: [u8; 6], slot: u8) -> Vec<u8> {
     variable(&mut store, "BootOrder", &[0, 0]);
     // Erased flash reads as ones.
     store.resize(VOLUME_LEN as usize, 0xFF);
-    store.resize(FLASH_LEN, 0);
     store
 }
 

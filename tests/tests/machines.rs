@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use dhcproto::v4::{self, DhcpOption, OptionCode};
 use dhcproto::{Decodable, Decoder};
-use ichor_lab::qemu::{Machine, Parts, Via};
+use ichor_lab::qemu::{Machine, Parts, Turn, Via};
 use ichor_lab::switch::Switch;
 use ichor_lab::tools::{Set, Tools};
 
@@ -31,6 +31,7 @@ fn first_discover(via: Via) -> Result<(u16, Option<Vec<u8>>)> {
             folder: &folder,
             script_url: "http://192.0.2.1:8080/boot.ipxe",
         },
+        Some(Turn::wait()?),
     )?;
     let asked = port.find(Duration::from_secs(60), discover);
     let after = machine.powered_on().elapsed().as_secs_f64();
