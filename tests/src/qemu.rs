@@ -124,11 +124,12 @@ impl Machine {
                     parts.wire.display()
                 ),
             ])
-            // No option ROM: PXE is the firmware's own, as on real boards.
+            // No option ROM: PXE is the firmware's own, as on real boards. No
+            // legacy interface: U-Boot misreads the card's address there.
             .args([
                 "-device",
                 &format!(
-                    "virtio-net-pci,netdev=wire,mac={},addr={NIC_SLOT:#x},romfile=",
+                    "virtio-net-pci,netdev=wire,mac={},addr={NIC_SLOT:#x},disable-legacy=on,romfile=",
                     MacText(parts.mac)
                 ),
             ]);

@@ -11,6 +11,8 @@ use ichor_lab::qemu::{Machine, Parts, Turn, Via};
 use ichor_lab::switch::Switch;
 use ichor_lab::tools::{Set, Tools};
 
+const MAC: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
+
 /// The first DISCOVER of a machine: architecture and user class.
 fn first_discover(via: Via) -> Result<(u16, Option<Vec<u8>>)> {
     let tools = Tools::with(&[Set::Boot, Set::Images])?;
@@ -25,7 +27,7 @@ fn first_discover(via: Via) -> Result<(u16, Option<Vec<u8>>)> {
         &tools,
         &Parts {
             name: "node",
-            mac: [0x52, 0x54, 0, 0, 0, 1],
+            mac: MAC,
             via,
             wire: &wire,
             folder: &folder,
@@ -41,7 +43,11 @@ fn first_discover(via: Via) -> Result<(u16, Option<Vec<u8>>)> {
 
 fn discover(frame: &[u8]) -> Option<(u16, Option<Vec<u8>>)> {
     // Ethernet, IPv4 without options, UDP to port 67.
-    if frame.get(12..14)? != [8, 0] || frame.get(23)? != &17 || frame.get(36..38)? != [0, 67] {
+    if frame.get(6..12)? != MAC
+        || frame.get(12..14)? != [8, 0]
+        || frame.get(23)? != &17
+        || frame.get(36..38)? != [0, 67]
+    {
         return None;
     }
     let message = v4::Message::decode(&mut Decoder::new(frame.get(42..)?)).ok()?;
