@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ use crate::uefi_store::{FLASH_LEN, First, variable_store};
 const MAX_RUNNING: usize = 2;
 /// How long a machine waits for others to finish before it gives up.
 const MAX_QUEUED: Duration = Duration::from_secs(600);
-/// Enough for kernel, initrd and iPXE's copy of both.
-const MEMORY_MIB: u32 = 512;
+/// In MiB: enough for kernel, initrd and iPXE's copy of both.
+const MEMORY: &str = "512";
 /// The network card's place on the PCI bus, named by its boot option.
 const NIC_SLOT: u8 = 1;
 
@@ -86,6 +86,13 @@ pub struct Parts<'a> {
     pub script_url: &'a str,
 }
 
+impl Parts<'_> {
+    /// A file of this machine's own.
+    fn file(&self, what: &str) -> PathBuf {
+        self.folder.join(format!("{}.{what}", self.name))
+    }
+}
+
 /// A running machine; dropping it pulls the plug.
 #[derive(Debug)]
 pub struct Machine {
@@ -93,6 +100,7 @@ pub struct Machine {
     mac: [u8; 6],
     console: Console,
     log: PathBuf,
+    errors: PathBuf,
     powered_on: Instant,
     qemu: Child,
     /// Its variable store, which is large and of no further use.
@@ -103,79 +111,21 @@ pub struct Machine {
 impl Machine {
     /// Builds a machine and powers it on. It keeps `turn` as long as it runs.
     pub fn power_on(tools: &Tools, parts: &Parts<'_>, turn: Option<Turn>) -> Result<Self> {
-        let file = |suffix: &str| parts.folder.join(format!("{}{suffix}", parts.name));
         let mut command = tools.command("qemu-system-aarch64")?;
-        command
-            .args(["-nodefaults", "-no-user-config", "-display", "none"])
-            .args(["-machine", "virt", "-cpu", "cortex-a57", "-smp", "1"])
-            .args([
-                "-m",
-                &MEMORY_MIB.to_string(),
-                "-serial",
-                "stdio",
-                "-no-reboot",
-            ])
-            // The kernel's random numbers: without them it waits for its own.
-            .args(["-device", "virtio-rng-pci,addr=0x7"])
-            .args([
-                "-netdev",
-                &format!(
-                    "stream,id=wire,server=off,addr.type=unix,addr.path={}",
-                    parts.wire.display()
-                ),
-            ])
-            // No option ROM: PXE is the firmware's own, as on real boards. No
-            // legacy interface: U-Boot misreads the card's address there.
-            .args([
-                "-device",
-                &format!(
-                    "virtio-net-pci,netdev=wire,mac={},addr={NIC_SLOT:#x},disable-legacy=on,romfile=",
-                    MacText(parts.mac)
-                ),
-            ]);
-
-        let mut store = None;
-        match parts.via {
-            Via::Uboot => {
-                command.arg("-bios").arg(tools.file(Asset::UBoot)?);
-            }
-            Via::Pxe | Via::Http | Via::Ipxe => {
-                let first = match parts.via {
-                    Via::Http => First::Http,
-                    _ => First::Pxe,
-                };
-                let path = file(".vars");
-                write_flash(&path, &variable_store(first, parts.mac, NIC_SLOT))?;
-                command
-                    .args(["-drive", &flash(&tools.file(Asset::UefiCode)?, true)])
-                    .args(["-drive", &flash(&path, false)])
-                    // No waiting for somebody to press a key.
-                    .args(["-boot", "menu=on,splash-time=0"]);
-                store = Some(path);
-            }
-        }
+        board(&mut command, parts);
+        let store = firmware(&mut command, tools, parts)?;
         if parts.via == Via::Ipxe {
-            let disk = file(".disk");
-            ipxe_disk(&disk, &tools.file(Asset::IpxeArm64)?, parts.script_url)?;
-            command
-                .args([
-                    "-drive",
-                    &format!(
-                        "if=none,id=disk,format=raw,readonly=on,file=fat:{}",
-                        disk.display()
-                    ),
-                ])
-                .args(["-device", "virtio-blk-pci,drive=disk,addr=0x2,bootindex=0"]);
+            disk(&mut command, tools, parts)?;
         }
 
-        let errors = file(".qemu.log");
+        let errors = parts.file("qemu.log");
         let mut qemu = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&errors)?)
             .spawn()
             .context("cannot start qemu-system-aarch64")?;
-        let log = file(".console.log");
+        let log = parts.file("console.log");
         let output = qemu.stdout.take().context("QEMU has no output")?;
         let console = Console::record(output, &log)?;
         Ok(Self {
@@ -183,6 +133,7 @@ impl Machine {
             mac: parts.mac,
             console,
             log,
+            errors,
             powered_on: Instant::now(),
             qemu,
             store,
@@ -214,7 +165,9 @@ impl Machine {
     /// console, and where the rest is.
     pub fn last_words(&self, timeout: Duration) -> String {
         let how = if self.console.has_ended() {
-            "it powered off".to_owned()
+            // Empty, unless QEMU itself had something to say.
+            let qemu = fs::read_to_string(&self.errors).unwrap_or_default();
+            format!("it powered off {}", qemu.trim())
         } else {
             format!("not within {} s", timeout.as_secs())
         };
@@ -266,14 +219,87 @@ impl Turn {
     }
 }
 
-/// An EFI system partition, as a folder that QEMU shows as a FAT disk.
-fn ipxe_disk(folder: &Path, ipxe: &Path, script_url: &str) -> Result<()> {
+/// Processor, memory, serial line, random numbers and the one network card.
+fn board(command: &mut Command, parts: &Parts<'_>) {
+    let wire = parts.wire.display();
+    let netdev = format!("stream,id=wire,server=off,addr.type=unix,addr.path={wire}");
+    // No option ROM: PXE is the firmware's own, as on real boards. No legacy
+    // interface: there U-Boot misreads the card's address.
+    let mac = MacText(parts.mac);
+    let card =
+        format!("virtio-net-pci,netdev=wire,mac={mac},addr={NIC_SLOT},disable-legacy=on,romfile=");
+    command
+        .args([
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none",
+        ])
+        .args([
+            "-machine",
+            "virt",
+            "-cpu",
+            "cortex-a57",
+            "-smp",
+            "1",
+            "-m",
+            MEMORY,
+        ])
+        .args(["-serial", "stdio", "-netdev", &netdev, "-device", &card])
+        .args(["-device", "virtio-rng-pci"]);
+}
+
+/// The firmware, and the variable store if it has one.
+fn firmware(command: &mut Command, tools: &Tools, parts: &Parts<'_>) -> Result<Option<PathBuf>> {
+    let first = match parts.via {
+        Via::Uboot => {
+            command.arg("-bios").arg(tools.file(Asset::UBoot)?);
+            return Ok(None);
+        }
+        Via::Http => First::Http,
+        Via::Pxe | Via::Ipxe => First::Pxe,
+    };
+    let store = parts.file("vars");
+    write_flash(&store, &variable_store(first, parts.mac, NIC_SLOT))?;
+    let code = tools.file(Asset::UefiCode)?;
+    let flash = |file: &Path, read_only: &str| {
+        let file = file.display();
+        format!("if=pflash,format=raw,readonly={read_only},file={file}")
+    };
+    command
+        .args([
+            "-drive",
+            &flash(&code, "on"),
+            "-drive",
+            &flash(&store, "off"),
+        ])
+        // No waiting for somebody to press a key.
+        .args(["-boot", "menu=on,splash-time=0"]);
+    Ok(Some(store))
+}
+
+/// An EFI system partition with iPXE and its script: a folder that QEMU shows
+/// as a FAT disk.
+fn disk(command: &mut Command, tools: &Tools, parts: &Parts<'_>) -> Result<()> {
+    let folder = parts.file("disk");
     let boot = folder.join("EFI/BOOT");
-    fs::create_dir_all(&boot).with_context(|| format!("cannot create {}", boot.display()))?;
-    fs::copy(ipxe, boot.join("BOOTAA64.EFI"))
-        .with_context(|| format!("cannot copy {}", ipxe.display()))?;
-    let script = format!("#!ipxe\ndhcp\nchain {script_url}\n");
-    fs::write(folder.join("autoexec.ipxe"), script)?;
+    let script = format!("#!ipxe\ndhcp\nchain {}\n", parts.script_url);
+    let ipxe = tools.file(Asset::IpxeArm64)?;
+    fs::create_dir_all(&boot)
+        .and_then(|()| fs::copy(ipxe, boot.join("BOOTAA64.EFI")))
+        .and_then(|_| fs::write(folder.join("autoexec.ipxe"), script))
+        .with_context(|| format!("cannot fill {}", folder.display()))?;
+    let drive = format!(
+        "if=none,id=disk,format=raw,readonly=on,file=fat:{}",
+        folder.display()
+    );
+    command.args([
+        "-drive",
+        &drive,
+        "-device",
+        "virtio-blk-pci,drive=disk,bootindex=0",
+    ]);
     Ok(())
 }
 
@@ -285,14 +311,6 @@ fn write_flash(path: &Path, content: &[u8]) -> Result<()> {
         file.set_len(FLASH_LEN)
     };
     write().with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn flash(file: &Path, read_only: bool) -> String {
-    let read_only = if read_only { "on" } else { "off" };
-    format!(
-        "if=pflash,format=raw,readonly={read_only},file={}",
-        file.display()
-    )
 }
 
 /// An Ethernet address as `52:54:00:00:00:01`.

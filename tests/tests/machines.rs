@@ -11,6 +11,7 @@ use ichor_lab::qemu::{Machine, Parts, Turn, Via};
 use ichor_lab::switch::Switch;
 use ichor_lab::tools::{Set, Tools};
 
+const PATIENCE: Duration = Duration::from_secs(30);
 const MAC: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
 
 /// The first DISCOVER of a machine: architecture and user class.
@@ -35,10 +36,10 @@ fn first_discover(via: Via) -> Result<(u16, Option<Vec<u8>>)> {
         },
         Some(Turn::wait()?),
     )?;
-    let asked = port.find(Duration::from_secs(60), discover);
+    let asked = port.find(PATIENCE, discover);
     let after = machine.powered_on().elapsed().as_secs_f64();
     println!("{via}: {asked:?} after {after:.1} s");
-    asked.with_context(|| format!("no DISCOVER; console:\n{}", machine.console().tail(20)))
+    asked.with_context(|| format!("no DISCOVER: {}", machine.last_words(PATIENCE)))
 }
 
 fn discover(frame: &[u8]) -> Option<(u16, Option<Vec<u8>>)> {
