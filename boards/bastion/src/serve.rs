@@ -325,6 +325,10 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
         );
         return Err(Failure::new(Kind::AddressTaken, message));
     }
+    // On a shared address that is the kernel's task.
+    if config.address != Address::Host {
+        neighbours.defend(own.mac);
+    }
     if mode != Mode::Off {
         task.ask_for_other_servers(entropy.seed() as u32);
     }

@@ -204,7 +204,11 @@ impl<T: embassy_net::driver::RxToken, const IN: usize, const OUT: usize>
                         divert.inbound.push(frame);
                         f(frame)
                     }
-                    Kind::Arp | Kind::Answer => f(frame),
+                    Kind::Arp => {
+                        neighbours.answer_probe(frame, &divert.outbound);
+                        f(frame)
+                    }
+                    Kind::Answer => f(frame),
                     Kind::Dhcp | Kind::Ipv4 => {
                         neighbours.hear(frame);
                         f(frame)
@@ -274,6 +278,8 @@ impl Kind {
 /// Who has been heard from lately on this link.
 pub struct Neighbours {
     own: Cell<(Ipv4Addr, Ipv4Addr)>,
+    own_mac: Cell<MacAddr>,
+    defends: Cell<bool>,
     known: [Cell<(Ipv4Addr, MacAddr, u32)>; NEIGHBOURS],
     ticks: Cell<u32>,
     news: Cell<Option<Arp>>,
@@ -285,6 +291,8 @@ impl Neighbours {
         const NOBODY: (Ipv4Addr, MacAddr, u32) = (Ipv4Addr::UNSPECIFIED, MacAddr([0; 6]), 0);
         Self {
             own: Cell::new((Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST)),
+            own_mac: Cell::new(MacAddr([0; 6])),
+            defends: Cell::new(false),
             known: [const { Cell::new(NOBODY) }; NEIGHBOURS],
             ticks: Cell::new(0),
             news: Cell::new(None),
@@ -303,6 +311,12 @@ impl Neighbours {
         self.own.set((address, netmask));
     }
 
+    /// From now on the address is ours, at `mac`: probes for it are answered.
+    pub fn defend(&self, mac: MacAddr) {
+        self.own_mac.set(mac);
+        self.defends.set(true);
+    }
+
     /// The hardware address that `ip` was last heard from.
     pub fn mac_of(&self, ip: Ipv4Addr) -> Option<MacAddr> {
         let (known, mac, _) = self.place(ip).get();
@@ -312,6 +326,28 @@ impl Neighbours {
     fn place(&self, ip: Ipv4Addr) -> &Cell<(Ipv4Addr, MacAddr, u32)> {
         let [_, _, high, low] = ip.octets();
         &self.known[usize::from(u16::from_be_bytes([high, low])) % NEIGHBOURS]
+    }
+
+    /// Answers a probe for our own address. Whoever sends one has no address
+    /// yet and says so (RFC 5227 §2.1.1); smoltcp would not answer, and the
+    /// address would be taken twice.
+    fn answer_probe<const N: usize>(&self, frame: &[u8], outbound: &FrameRing<N>) {
+        let (own, _) = self.own.get();
+        let Some(probe) = Arp::parse(frame) else {
+            return;
+        };
+        if probe.reply || !probe.ip.is_unspecified() || probe.target != own || !self.defends.get() {
+            return;
+        }
+        outbound.push_with(|room| {
+            let answer = Arp {
+                reply: true,
+                mac: self.own_mac.get(),
+                ip: own,
+                target: Ipv4Addr::UNSPECIFIED,
+            };
+            answer.emit(probe.mac, room)
+        });
     }
 
     fn hear(&self, frame: &[u8]) {
@@ -402,6 +438,41 @@ mod tests {
         }
         neighbours.hear(&udp(69));
         assert_eq!(neighbours.news.take(), Some(arp));
+    }
+
+    #[test]
+    fn a_probe_for_our_address_is_answered_once_it_is_ours() {
+        let own = Ipv4Addr::new(192, 0, 2, 1);
+        let (us, them) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 9]));
+        let neighbours = Neighbours::new();
+        neighbours.set_own(own, Ipv4Addr::new(255, 255, 255, 0));
+        let outbound = FrameRing::<2>::new();
+        let mut frame = [0; ARP_LEN];
+        let probe = Arp {
+            reply: false,
+            mac: them,
+            ip: Ipv4Addr::UNSPECIFIED,
+            target: own,
+        };
+        probe.emit(MacAddr::BROADCAST, &mut frame);
+        neighbours.answer_probe(&frame, &outbound);
+        assert!(outbound.is_empty());
+        neighbours.defend(us);
+        neighbours.answer_probe(&frame, &outbound);
+        let answer = Arp {
+            reply: true,
+            mac: us,
+            ip: own,
+            target: Ipv4Addr::UNSPECIFIED,
+        };
+        assert_eq!(outbound.pop_with(Arp::parse), Some(Some(answer)));
+        let other = Arp {
+            target: Ipv4Addr::new(192, 0, 2, 2),
+            ..probe
+        };
+        other.emit(MacAddr::BROADCAST, &mut frame);
+        neighbours.answer_probe(&frame, &outbound);
+        assert!(outbound.is_empty());
     }
 
     #[test]
