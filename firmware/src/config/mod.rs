@@ -21,6 +21,9 @@
 //! hostname = "node1"
 //! ```
 
+// Errors carry their text, for want of a heap. They are made once, at start.
+#![allow(clippy::result_large_err)]
+
 mod check;
 mod keys;
 mod reason;

@@ -156,11 +156,9 @@ fn distance(a: &str, b: &str) -> Option<usize> {
     for (cell, n) in row.iter_mut().zip(1..) {
         *cell = n;
     }
-    let mut empty = 0;
-    for x in a.bytes() {
+    for (empty, x) in a.bytes().enumerate() {
         let mut diagonal = empty;
-        empty += 1;
-        let mut left = empty;
+        let mut left = empty + 1;
         for (y, cell) in b.bytes().zip(&mut row) {
             let replaced = diagonal + usize::from(x != y);
             diagonal = *cell;

@@ -13,6 +13,9 @@ fn ip(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
+/// The defaults are a constant, for boards that keep them in a static.
+const DEFAULTS: Config = Config::new();
+
 const LAB: &str = r#"
 # A home lab.
 address = "192.168.1.2/24"
@@ -57,7 +60,7 @@ gateway = "10.1.0.1"
 
 #[test]
 fn a_whole_file() {
-    let mut config = Config::new();
+    let mut config = DEFAULTS;
     config.read(LAB).unwrap();
     config.check().unwrap();
     assert_eq!(config.address, Address::Own(ip("192.168.1.2"), 24));

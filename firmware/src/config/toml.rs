@@ -63,6 +63,7 @@ pub(super) fn read(text: &str, set: Set<'_>) -> Result<(), ConfigError> {
 }
 
 /// Which keys are being read.
+#[allow(clippy::large_enum_variant)] // There is but one of it.
 enum Section {
     /// Those before any header.
     Top,

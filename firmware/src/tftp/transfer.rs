@@ -207,7 +207,7 @@ impl<F> Transfer<F> {
         &self.window
     }
 
-    /// Whether the client answered anything yet.
+    /// Whether the client acknowledged a block yet.
     pub(super) fn has_progress(&self) -> bool {
         self.window.acked() > 0
     }

@@ -1,6 +1,8 @@
 //! The TFTP server: which packet belongs to which transfer, and whose turn
 //! it is.
 
+mod books;
+
 use core::net::SocketAddrV4;
 use core::task::Poll;
 
@@ -9,15 +11,15 @@ use heapless::Deque;
 use heapless::index_map::FnvIndexMap;
 use ichor_hal::{FileError, Metadata};
 
-use super::path::{self, Path};
+use self::books::Ending;
+use super::path::Path;
 use super::refusal::Refusal;
-use super::stage::stage_of;
 use super::transfer::{Body, Opened, Step, Timeout, Transfer};
 use super::troubled::{Caution, Troubled};
 use super::window::Ack;
-use super::wire::{self, BLKSIZE_MAX, BLKSIZE_MIN, ErrorCode, Mode, Opcode, Packet, Repr, Request};
+use super::wire::{self, BLKSIZE_MAX, BLKSIZE_MIN, Mode, Opcode, Packet, Repr, Request};
 use crate::Throttle;
-use crate::journal::{Record, Stage};
+use crate::journal::Record;
 
 /// Answers to packets of no transfer that may wait to be sent. More come only
 /// from scanners, and are dropped.
@@ -137,22 +139,6 @@ enum Content {
     /// For a packet of no transfer.
     Reply(Refusal),
     OfTransfer(Id, Body),
-}
-
-/// How a transfer ended.
-#[derive(Debug, Clone, Copy)]
-enum Ending<'a> {
-    Completed,
-    /// The last block was sent, but the client asked for another file
-    /// instead of acknowledging it.
-    Unacknowledged,
-    /// The client wanted to know the size, or nothing any more.
-    Unwanted,
-    Refused(Refusal),
-    BrokenOff(Refusal),
-    /// The client sent an ERROR.
-    ClientError(ErrorCode, &'a str),
-    StartedOver,
 }
 
 /// A TFTP server with room for `TRANSFERS` transfers at once: a power of two,
@@ -507,183 +493,9 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
         }
     }
 
-    /// Ends the transfer of a client that asks for something else from the
-    /// same port.
-    fn end_for_another(&mut self, slot: usize, now: Instant, journal: &impl Record) {
-        let Some(transfer) = self.transfer(slot) else {
-            return;
-        };
-        let ending = if transfer.is_over() {
-            None
-        } else if transfer.window().all_sent() {
-            Some(Ending::Unacknowledged)
-        } else if transfer.has_progress() {
-            Some(Ending::StartedOver)
-        } else {
-            Some(Ending::Unwanted)
-        };
-        if let Some(ending) = ending {
-            self.end(slot, now, ending, journal);
-        }
-        self.release(slot);
-    }
-
-    /// Ends a stalled transfer of a client that asks for the same file from
-    /// another port: it has given up before we did.
-    fn end_stalled(
-        &mut self,
-        from: SocketAddrV4,
-        path: &Path,
-        now: Instant,
-        journal: &impl Record,
-    ) {
-        let stalled = self.slots.iter().position(|slot| {
-            slot.as_ref().is_some_and(|transfer| {
-                transfer.peer.ip() == from.ip()
-                    && transfer.path == *path
-                    && transfer.is_stalled()
-                    && !transfer.is_over()
-            })
-        });
-        if let Some(slot) = stalled {
-            self.end(slot, now, Ending::BrokenOff(Refusal::GaveUp), journal);
-            self.release(slot);
-        }
-    }
-
-    /// Keeps the books on a transfer that is over. It stays in its slot.
-    fn end(&mut self, slot: usize, now: Instant, ending: Ending<'_>, journal: &impl Record) {
-        let Some(transfer) = self.slots.get(slot).and_then(Option::as_ref) else {
-            return;
-        };
-        let peer = transfer.peer;
-        let ip = *peer.ip();
-        let path = transfer.candidate();
-        let resent = transfer.window().resent();
-        self.stats.resent += u64::from(resent);
-        match ending {
-            Ending::Completed | Ending::Unacknowledged => {
-                let len = transfer.len();
-                let ms = now.saturating_duration_since(transfer.started).as_millis();
-                let blksize = transfer.blksize();
-                let window = transfer.window().size();
-                info!(
-                    "tftp: {} has {}: {} bytes in {} ms, blksize {}, window {}, {} resent",
-                    peer, path, len, ms, blksize, window, resent
-                );
-                journal.record(now, ip.into(), stage_of(path), format_args!("{path}"));
-                self.stats.completed += 1;
-                if transfer.caution == Caution::None {
-                    self.troubled.succeeded(ip);
-                }
-            }
-            Ending::Unwanted => debug!("tftp: {} only looked at {}", peer, path),
-            Ending::Refused(refusal) => {
-                self.stats.refused += 1;
-                let path = transfer.told_path();
-                if path::is_probe(path) {
-                    debug!("tftp: {} asked in vain for {}", peer, path);
-                    return;
-                }
-                journal.record(
-                    now,
-                    ip.into(),
-                    Stage::Refused,
-                    format_args!("{}", refusal.about(path)),
-                );
-                if let Some(missed) = self.refused.count(now) {
-                    warn!(
-                        "tftp: {} asked for {}: refused with error {} ({} more not shown)",
-                        peer,
-                        path,
-                        refusal.code().0,
-                        missed
-                    );
-                }
-            }
-            Ending::BrokenOff(refusal) => {
-                warn!("tftp: transfer of {} to {} broke off", path, peer);
-                journal.record(
-                    now,
-                    ip.into(),
-                    Stage::Failed,
-                    format_args!("{}", refusal.about(path)),
-                );
-                self.stats.failed += 1;
-                if refusal == Refusal::GaveUp {
-                    self.troubled.failed(ip, now);
-                }
-            }
-            // EDK2 asks for the size first, and ends the transfer with an
-            // ERROR when it is told: nothing failed.
-            Ending::ClientError(code, _) if !transfer.has_progress() => {
-                debug!("tftp: {} only looked at {}", peer, path);
-                if code == ErrorCode::OPTIONS {
-                    self.troubled.failed(ip, now);
-                }
-            }
-            Ending::ClientError(code, message) => {
-                warn!("tftp: {} broke off {}: {}", peer, path, message);
-                journal.record(
-                    now,
-                    ip.into(),
-                    Stage::Failed,
-                    format_args!("{path}: the client says: {message} (error {})", code.0),
-                );
-                self.stats.failed += 1;
-                self.troubled.failed(ip, now);
-            }
-            Ending::StartedOver => {
-                info!("tftp: {} gave up {} and asks again", peer, path);
-                journal.record(
-                    now,
-                    ip.into(),
-                    Stage::Failed,
-                    format_args!("{path}: the client started over"),
-                );
-                self.stats.failed += 1;
-                self.troubled.failed(ip, now);
-            }
-        }
-    }
-
-    /// Refuses a request for which there is no transfer.
-    fn refuse(
-        &mut self,
-        now: Instant,
-        from: SocketAddrV4,
-        refusal: Refusal,
-        name: &str,
-        journal: &impl Record,
-    ) {
-        self.stats.refused += 1;
-        if let Some(missed) = self.refused.count(now) {
-            warn!(
-                "tftp: a request of {} is refused with error {} ({} more not shown)",
-                from,
-                refusal.code().0,
-                missed
-            );
-            journal.record(
-                now,
-                (*from.ip()).into(),
-                Stage::Refused,
-                format_args!("{}: {}", refusal.about(""), name.escape_debug()),
-            );
-        }
-        self.reply(LocalPort::REQUESTS, from, refusal);
-    }
-
     /// Queues an answer, if there is room.
     fn reply(&mut self, local: LocalPort, to: SocketAddrV4, refusal: Refusal) {
         let _ = self.replies.push_back((local, to, refusal));
-    }
-
-    fn note_malformed(&mut self, now: Instant, from: SocketAddrV4, what: &str) {
-        self.stats.malformed += 1;
-        if let Some(missed) = self.malformed.count(now) {
-            warn!("tftp: {} from {} ({} more not shown)", what, from, missed);
-        }
     }
 
     fn port_for_transfer(&mut self) -> LocalPort {
