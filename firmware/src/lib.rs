@@ -23,7 +23,9 @@ mod fmt;
 
 pub mod catalog;
 pub mod config;
+mod cut;
 pub mod dhcp;
+mod fnv;
 pub mod http;
 pub mod journal;
 mod mac;

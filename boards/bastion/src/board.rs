@@ -1,5 +1,9 @@
 //! The settings that only this board has.
 
+// An error carries its text, as everywhere in `ichor::config`; it ends the
+// process.
+#![allow(clippy::result_large_err)]
+
 use std::path::PathBuf;
 
 use ichor::config::{Key, Reason};

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use embassy_executor::Spawner;
@@ -233,7 +233,7 @@ fn open_log(state: &Path, sync: bool) -> Result<LogFile, Failure> {
     LogFile::open(state, sync).map_err(|error: OpenLogError| Failure::new(Kind::State, error))
 }
 
-fn give_up_privileges(board: &Board, state: &PathBuf) -> Result<(), Failure> {
+fn give_up_privileges(board: &Board, state: &Path) -> Result<(), Failure> {
     let user = User::find(board.user.as_deref());
     let dropped = user.and_then(|user| drop_privileges(&user, state));
     dropped.map_err(|error| Failure::new(Kind::Permission, error))

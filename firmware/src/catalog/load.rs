@@ -9,8 +9,9 @@ use ichor_hal::{FileError, Files};
 use super::Catalog;
 use super::arena::{Arena, Span};
 use super::group::{Group, StoredFault};
-use super::problem::{Fault, Problem, Severity, cut};
+use super::problem::{Fault, Problem, Severity};
 use super::profile::Profile;
+use crate::cut::cut;
 
 /// Longest path below the data folder in bytes.
 pub(super) const MAX_PATH: usize = 255;

@@ -4,6 +4,8 @@ use core::fmt;
 
 use heapless::String;
 
+use crate::cut::cut;
+
 /// Longest reason in bytes; the rest is cut off.
 pub const REASON_LEN: usize = 160;
 
@@ -13,29 +15,6 @@ pub(super) type Reason = String<REASON_LEN>;
 /// Formats a reason and cuts off what does not fit.
 pub(super) fn reason(text: fmt::Arguments<'_>) -> Reason {
     cut(text)
-}
-
-/// Formats text into a bounded string and cuts off what does not fit.
-pub(super) fn cut<const N: usize>(text: fmt::Arguments<'_>) -> String<N> {
-    struct Cut<const N: usize>(String<N>);
-
-    impl<const N: usize> fmt::Write for Cut<N> {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            let room = N - self.0.len();
-            let (kept, cut) = text.split_at(text.floor_char_boundary(room));
-            self.0.push_str(kept).map_err(|_| fmt::Error)?;
-            if cut.is_empty() {
-                Ok(())
-            } else {
-                Err(fmt::Error)
-            }
-        }
-    }
-
-    let mut out = Cut(String::new());
-    // Cut text is the only error, and wanted.
-    let _ = fmt::write(&mut out, text);
-    out.0
 }
 
 /// An error in a file.

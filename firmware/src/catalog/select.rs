@@ -8,10 +8,11 @@ use super::arena::Span;
 use super::group::{Group, StoredFault};
 use super::json::Value;
 use super::labels::is_mac_key;
-use super::problem::{Place, cut};
+use super::problem::Place;
 use super::profile::Profile;
 use super::text::Text;
 use super::{Labels, Template};
+use crate::cut::cut;
 
 /// Longest text of a [`Refusal`] in bytes; the rest is cut off.
 pub const REFUSAL_LEN: usize = 384;

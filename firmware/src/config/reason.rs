@@ -1,8 +1,10 @@
 //! What is wrong with a setting, in words that lead to a right one.
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 
 use heapless::String;
+
+use crate::cut::cut;
 
 /// Longest text of a reason in bytes; more is cut off.
 pub const REASON_LEN: usize = 200;
@@ -115,21 +117,6 @@ impl fmt::Display for ConfigError {
 }
 
 impl core::error::Error for ConfigError {}
-
-/// Text of which only what fits is kept.
-fn cut<const N: usize>(text: fmt::Arguments<'_>) -> String<N> {
-    struct Cut<const N: usize>(String<N>);
-    impl<const N: usize> fmt::Write for Cut<N> {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            text.chars()
-                .try_for_each(|c| self.0.push(c).map_err(|_| fmt::Error))
-        }
-    }
-    let mut kept = Cut(String::new());
-    // Cut text is the only error, and wanted.
-    let _ = kept.write_fmt(text);
-    kept.0
-}
 
 /// The candidate that `word` was most likely meant to be: at most two letters
 /// apart, fewer for short words.

@@ -14,6 +14,7 @@ use toml_parser::{ErrorSink, ParseError, Raw, Source, Span};
 
 use super::reason::{ConfigError, Reason};
 use super::{KEY_LEN, VALUE_LEN};
+use crate::fnv::Fnv1a;
 
 /// Most tokens in a statement: a list of about 60 values.
 const TOKENS: usize = 256;
@@ -166,13 +167,11 @@ impl Reader<'_, '_> {
 
     /// Remembers a key, or a header, and refuses to see it twice.
     fn only_once(&mut self, kind: &str, key: &str, at: Span) -> Result<(), ConfigError> {
-        // FNV-1a: the 96 keys of a file do not collide in 64 bits.
-        let hash = kind
-            .bytes()
-            .chain(key.bytes())
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+        // The 96 keys of a file do not collide in 64 bits.
+        let mut hash = Fnv1a::new();
+        hash.add(kind.as_bytes());
+        hash.add(key.as_bytes());
+        let hash = hash.finish();
         if self.seen.contains(&hash) {
             return Err(self.error(at, key, Reason::Twice));
         }

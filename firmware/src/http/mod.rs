@@ -13,7 +13,7 @@
 //!
 //! One turn of a socket loop:
 //!
-//! ```ignore
+//! ```text
 //! match conn.next_request(now) {
 //!     // Read into `conn.recv_buf()` until `conn.deadline()`, tell
 //!     // `conn.received(n, now)`. At end of file: close.

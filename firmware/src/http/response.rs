@@ -4,6 +4,8 @@ use core::fmt::{self, Write as _};
 
 use heapless::String;
 
+use crate::cut::cut;
+
 /// Room that every head and every whole text reply of this module fits into:
 /// the longest head is about 320 bytes, the longest reply 200 and its text.
 pub const RESPONSE_HEAD_LEN: usize = 512;
@@ -257,10 +259,8 @@ pub fn write_text(
     framing: Framing,
     text: fmt::Arguments<'_>,
 ) -> Result<usize, TooLong> {
-    let mut body = Cut(String::new());
-    // Cut text is the only error, and wanted.
-    let _ = body.write_fmt(text);
-    let body = body.0.as_bytes();
+    let body: String<TEXT_LEN> = cut(text);
+    let body = body.as_bytes();
 
     let mut head = ResponseHead::new(out, status, framing);
     head.field("Content-Type", "text/plain; charset=utf-8")
@@ -277,18 +277,6 @@ pub fn write_text(
         .ok_or(TooLong)?
         .copy_from_slice(body);
     Ok(head_len + body.len())
-}
-
-/// Text that keeps what fits and drops the rest, at a character boundary.
-struct Cut(String<TEXT_LEN>);
-
-impl fmt::Write for Cut {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        for c in s.chars() {
-            self.0.push(c).map_err(|_| fmt::Error)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

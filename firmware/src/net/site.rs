@@ -2,7 +2,7 @@
 //! a machine.
 
 use core::cell::Ref;
-use core::fmt::{self, Write as _};
+use core::fmt;
 use core::net::Ipv4Addr;
 
 use embassy_time::Instant;
@@ -12,11 +12,13 @@ use ichor_hal::{FileError, Files};
 use super::shelf::Shelf;
 use crate::MacAddr;
 use crate::catalog::{Answers, Endpoint, Labels, Role};
+use crate::cut::cut;
+use crate::fnv::Fnv1a;
 use crate::http::{
     ETag, Entity, HEAD_LEN, Plan, Refusal, Request, Status, TooLong, content_type, respond,
     write_text,
 };
-use crate::journal::{Cut, DETAIL_LEN, Record, Stage, Who};
+use crate::journal::{DETAIL_LEN, Record, Stage, Who};
 use crate::tftp::stage_of;
 
 /// Longest key or value of a query, decoded.
@@ -59,6 +61,10 @@ pub struct Site<'a, F, J, C> {
 }
 
 /// How a request is answered.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once per request, and there is no heap to box it on"
+)]
 pub(super) enum Answer<'c, F, C> {
     /// With a range of a file.
     File { plan: Plan, file: F, event: Event },
@@ -200,7 +206,7 @@ impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
                 let (len, content_type) = (answer.len() as u64, answer.content_type());
                 let entity = Entity {
                     len,
-                    etag: Some(ETag::new(hash.0)),
+                    etag: Some(ETag::new(hash.finish())),
                     content_type,
                 };
                 let by = answer.group().unwrap_or_default();
@@ -277,25 +283,6 @@ impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
     }
 }
 
-/// Hash of a text, taken while it is written to nowhere: enough to tell a
-/// changed text, not to resist an enemy.
-struct Fnv1a(u64);
-
-impl Fnv1a {
-    const fn new() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl fmt::Write for Fnv1a {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        Ok(())
-    }
-}
-
 /// The labels in a query, and the query itself for templates. `None` if they
 /// are too long. A parameter that cannot be decoded is dropped, as matchbox
 /// does.
@@ -312,12 +299,4 @@ fn labels_of(request: &Request<'_>) -> Option<(Labels, String<HEAD_LEN>)> {
         labels.insert(key, value).ok()?;
     }
     Some((labels, String::try_from(request.raw_query).ok()?))
-}
-
-/// As much of a text as fits.
-fn cut<const N: usize>(text: fmt::Arguments<'_>) -> String<N> {
-    let mut kept = Cut(String::new());
-    // Cut text is the only error, and wanted.
-    let _ = kept.write_fmt(text);
-    kept.0
 }

@@ -3,7 +3,7 @@
 //! [`Server`] is a state machine without sockets, files or a clock. The loop
 //! around it feeds datagrams in and carries out what [`Server::poll`] asks:
 //!
-//! ```ignore
+//! ```text
 //! server.on_datagram(now, local, from, bytes, &journal);
 //! while let Some(action) = server.poll(now, &journal) {
 //!     match action {

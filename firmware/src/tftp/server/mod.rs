@@ -19,6 +19,7 @@ use super::troubled::{Caution, Troubled};
 use super::window::Ack;
 use super::wire::{self, BLKSIZE_MAX, BLKSIZE_MIN, Mode, Opcode, Packet, Repr, Request};
 use crate::Throttle;
+use crate::fnv::Fnv1a;
 use crate::journal::Record;
 
 /// Answers to packets of no transfer that may wait to be sent. More come only
@@ -284,7 +285,7 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
             Ok(path) => path,
             Err(error) => return self.refuse(now, from, Refusal::Path(error), name, journal),
         };
-        let fingerprint = fnv(bytes);
+        let fingerprint = Fnv1a::of(bytes);
         if let Some(slot) = self.peers.get(&from).copied().map(usize::from)
             && let Some(transfer) = self.transfer(slot)
         {
@@ -559,11 +560,4 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
         let slot = usize::from(*self.peers.get(&from)?);
         self.transfer(slot)?.local.eq(&local).then_some(slot)
     }
-}
-
-/// FNV-1a, to tell whether a request is the one before it, repeated.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
