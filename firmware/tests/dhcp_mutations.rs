@@ -1,4 +1,5 @@
 //! Whatever arrives, the server neither panics nor sends nonsense.
+#![allow(clippy::unwrap_used)]
 
 mod dhcp_support;
 

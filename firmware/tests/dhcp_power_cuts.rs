@@ -1,5 +1,6 @@
 //! No lease is lost after its ACK, and none is given twice, wherever the
 //! power fails.
+#![allow(clippy::unwrap_used)]
 
 mod dhcp_support;
 
@@ -171,8 +172,11 @@ impl LeaseLog for Faulty {
     }
 
     async fn finish_rewrite(&mut self) -> Result<(), LogError> {
-        self.fails()?;
-        self.log.finish_rewrite().await
+        // As rewriting is rare, it fails more often.
+        match self.random.seed() % 4 {
+            0 => self.log.finish_rewrite().await,
+            _ => Err(LogError::Full),
+        }
     }
 }
 
@@ -183,7 +187,7 @@ fn faults_and_power_cuts_for_a_long_time() {
     let mut log = FakeLog::default();
     let mut seconds = 1_000_000;
     let (mut longest, mut torn) = (0, 0);
-    for epoch in 0..40 {
+    for epoch in 0..120 {
         let faulty = Faulty {
             log,
             random: FakeEntropy(epoch),

@@ -1,7 +1,7 @@
 //! A server with its log and its clients, for tests through the public API.
 
 // Each test uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::future::Future;
 use std::net::Ipv4Addr;
