@@ -48,26 +48,40 @@ pub struct Config {
 }
 
 impl Config {
-    /// Everything switched off.
+    /// What holds before anything is configured: nothing is served. All zero
+    /// bits, so that a static server takes no room in a board's image.
+    pub(super) const OFF: Self = Self {
+        mode: Mode::Off,
+        server: Ipv4Addr::UNSPECIFIED,
+        http_port: 0,
+        subnets: Vec::new(),
+        reservations: Vec::new(),
+        lease: LeaseTimes {
+            seconds: 0,
+            min: 0,
+            max: 0,
+            quarantine: 0,
+        },
+        probe: Duration::MIN,
+        dns: Vec::new(),
+        ntp: Vec::new(),
+        domain: String::new(),
+        search: Vec::new(),
+        mtu: None,
+        boot: Boot {
+            enabled: false,
+            files: Vec::new(),
+        },
+    };
+
+    /// The usual settings, with DHCP switched off.
     pub const fn new() -> Self {
-        Self {
-            mode: Mode::Off,
-            server: Ipv4Addr::UNSPECIFIED,
-            http_port: 80,
-            subnets: Vec::new(),
-            reservations: Vec::new(),
-            lease: LeaseTimes::new(),
-            probe: Duration::from_millis(200),
-            dns: Vec::new(),
-            ntp: Vec::new(),
-            domain: String::new(),
-            search: Vec::new(),
-            mtu: None,
-            boot: Boot {
-                enabled: true,
-                files: Vec::new(),
-            },
-        }
+        let mut config = Self::OFF;
+        config.http_port = 80;
+        config.lease = LeaseTimes::new();
+        config.probe = Duration::from_millis(200);
+        config.boot.enabled = true;
+        config
     }
 }
 

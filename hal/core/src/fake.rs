@@ -237,7 +237,8 @@ impl LeaseLog for FakeLog {
 
     async fn begin_rewrite(&mut self) -> Result<(), LogError> {
         self.check()?;
-        self.old = Some(std::mem::take(&mut self.bytes));
+        let unfinished = std::mem::take(&mut self.bytes);
+        self.old.get_or_insert(unfinished);
         Ok(())
     }
 

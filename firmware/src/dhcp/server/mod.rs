@@ -126,29 +126,29 @@ struct Logged {
 }
 
 impl Logged {
-    const fn new() -> Self {
-        const fn throttle() -> Throttle {
-            Throttle::new(Duration::from_secs(10))
-        }
+    const fn new(interval: Duration, other_server: Duration) -> Self {
         Self {
-            malformed: throttle(),
-            exhausted: throttle(),
-            no_boot_file: throttle(),
-            other_server: Throttle::new(Duration::from_secs(300)),
-            unknown_relay: throttle(),
-            conflict: throttle(),
-            reserved_taken: throttle(),
-            log_failed: throttle(),
-            dropped: throttle(),
+            malformed: Throttle::new(interval),
+            exhausted: Throttle::new(interval),
+            no_boot_file: Throttle::new(interval),
+            other_server: Throttle::new(other_server),
+            unknown_relay: Throttle::new(interval),
+            conflict: Throttle::new(interval),
+            reserved_taken: Throttle::new(interval),
+            log_failed: Throttle::new(interval),
+            dropped: Throttle::new(interval),
         }
     }
 }
 
 impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES, QUEUE, PROBES> {
     /// A server that is switched off until [`configure`](Self::configure)d.
+    ///
+    /// It is all zero bits, so that a `static` one lies in zeroed memory and
+    /// needs no large temporary on a stack.
     pub const fn new() -> Self {
         Self {
-            config: Config::new(),
+            config: Config::OFF,
             leases: Leases::new(),
             store: Store::new(),
             outbox: Deque::new(),
@@ -168,7 +168,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
                 exhausted: 0,
                 dropped: 0,
             },
-            logged: Logged::new(),
+            logged: Logged::new(Duration::MIN, Duration::MIN),
         }
     }
 
@@ -184,6 +184,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         self.config = config;
         self.outbox.clear();
         self.probes.clear();
+        self.logged = Logged::new(Duration::from_secs(10), Duration::from_secs(300));
         Ok(())
     }
 
