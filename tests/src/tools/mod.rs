@@ -34,6 +34,9 @@ use sets::{Origin, Probe, Spec, Wanted};
 
 pub use sets::{Asset, Set};
 
+/// The variable that tells the dynamic linker where libraries are.
+const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
+
 /// Never unpacked: a C library other than the running loader's crashes every program.
 const NOT_UNPACKED: [&str; 3] = ["libc6", "libc-bin", "libc6-i386"];
 
@@ -170,15 +173,28 @@ impl Tools {
         self.set_folder(set.spec()).join("root")
     }
 
-    /// A command that runs a program of this very set.
+    /// A command that runs a program of the first of `sets`. What it starts by
+    /// full path from the others finds its libraries too.
     ///
     /// # Errors
     /// The set is not set up or has no such program.
-    pub fn command_in(&self, set: Set, program: &str) -> Result<Command> {
+    pub fn command_in(&self, sets: &[Set], program: &str) -> Result<Command> {
+        let set = sets.first().context("no set to take a program from")?;
+        let roots: Vec<PathBuf> = sets.iter().map(|set| self.root(*set)).collect();
+        let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
+        let mut command = Command::new(self.program_in(*set, program)?);
+        command.env(LIBRARY_PATH, library_path(&roots));
+        Ok(command)
+    }
+
+    /// The full path of a program of this very set.
+    ///
+    /// # Errors
+    /// The set is not set up or has no such program.
+    pub fn program_in(&self, set: Set, program: &str) -> Result<PathBuf> {
         let root = self.root(set);
-        let path = program_under(&root, program)
-            .ok_or_else(|| anyhow!("no program {program} under {}", root.display()))?;
-        Ok(command_under(&root, &path))
+        program_under(&root, program)
+            .ok_or_else(|| anyhow!("no program {program} under {}", root.display()))
     }
 
     fn set_folder(&self, spec: &Spec) -> PathBuf {
@@ -210,12 +226,13 @@ impl Tools {
         let root = folder.join("root");
         let started = Instant::now();
         say(&format!("{name}: reading package lists"));
-        let apt_root = self.folder.join("apt").join(match spec.origin {
-            Origin::Machine => "machine".to_owned(),
-            Origin::DebianArm64(release) => format!("debian-{release}-arm64"),
-        });
+        let apt_root = self
+            .folder
+            .join("apt")
+            .join(release_of(spec, distribution).replace(' ', "-"));
         let apt = match spec.origin {
             Origin::Machine => Apt::for_machine(apt_root, distribution)?,
+            Origin::MachineArm64 => Apt::for_release(apt_root, &distribution.on_arm64())?,
             Origin::DebianArm64(release) => {
                 Apt::for_debian_arm64(&apt_root, distribution, release)?
             }
@@ -333,14 +350,19 @@ impl Tools {
     }
 }
 
+/// Release and architecture of a set's packages.
+fn release_of(spec: &Spec, distribution: &Distribution) -> String {
+    match spec.origin {
+        Origin::Machine => distribution.label(),
+        Origin::MachineArm64 => distribution.on_arm64().label() + " alone",
+        Origin::DebianArm64(release) => format!("{release} arm64 alone"),
+    }
+}
+
 /// What a complete manifest says was asked for.
 fn wanted_line(spec: &Spec, distribution: &Distribution) -> String {
-    let origin = match spec.origin {
-        Origin::Machine => distribution.label(),
-        Origin::DebianArm64(release) => format!("{release} arm64"),
-    };
     let names: Vec<&str> = spec.packages.iter().map(Wanted::name).collect();
-    format!("{origin} {}", names.join(" "))
+    format!("{} {}", release_of(spec, distribution), names.join(" "))
 }
 
 fn resolve(apt: &Apt, spec: &Spec) -> Result<Vec<Deb>> {
@@ -354,7 +376,7 @@ fn resolve(apt: &Apt, spec: &Spec) -> Result<Vec<Deb>> {
         .collect::<Result<Vec<String>>>()?;
     let mut debs = match spec.origin {
         Origin::Machine => apt.resolve_closure(&names)?,
-        Origin::DebianArm64(_) => apt.resolve_exact(&names)?,
+        Origin::DebianArm64(_) | Origin::MachineArm64 => apt.resolve_exact(&names)?,
     };
     debs.retain(|deb| !NOT_UNPACKED.contains(&deb.name.as_str()));
     Ok(debs)
@@ -401,13 +423,7 @@ fn on_path(program: &str) -> Option<PathBuf> {
 /// A command for a program unpacked under `root`, told where its libraries and data are.
 fn command_under(root: &Path, program: &Path) -> Command {
     let mut command = Command::new(program);
-    let mut folders = library_folders(root);
-    if let Some(existing) = env::var_os("LD_LIBRARY_PATH") {
-        folders.extend(env::split_paths(&existing));
-    }
-    // Cannot fail: the folders' names come from Debian, and hold no colon.
-    let joined = env::join_paths(folders).unwrap_or_else(|_| OsString::new());
-    command.env("LD_LIBRARY_PATH", joined);
+    command.env(LIBRARY_PATH, library_path(&[root]));
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     if name.starts_with("qemu-system") {
         for data in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
@@ -421,6 +437,20 @@ fn command_under(root: &Path, program: &Path) -> Command {
         }
     }
     command
+}
+
+/// The dynamic linker's search path: the libraries under `roots`, then what it was.
+fn library_path(roots: &[&Path]) -> OsString {
+    let mut folders: Vec<PathBuf> = roots
+        .iter()
+        .flat_map(|root| library_folders(root))
+        .collect();
+    if let Some(existing) = env::var_os(LIBRARY_PATH) {
+        folders.extend(env::split_paths(&existing));
+    }
+    // Fails if the workspace's path holds a colon: then the programs' own
+    // error, a library not found, says enough.
+    env::join_paths(folders).unwrap_or_default()
 }
 
 /// `lib` and `usr/lib` and their multiarch folders under `root`.
