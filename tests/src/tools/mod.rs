@@ -15,11 +15,11 @@
 
 mod apt;
 mod manifest;
+mod programs;
 mod sets;
 mod sources;
 
 use std::env;
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,12 +30,10 @@ use anyhow::{Context, Result, anyhow, ensure};
 use crate::checksum::sha256;
 use apt::{Apt, Distribution};
 use manifest::{Deb, Manifest};
+use programs::{LIBRARY_PATH, command_under, library_path, on_path, program_under};
 use sets::{Origin, Probe, Spec, Wanted};
 
 pub use sets::{Asset, Set};
-
-/// The variable that tells the dynamic linker where libraries are.
-const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
 /// Never unpacked: a C library other than the running loader's crashes every program.
 const NOT_UNPACKED: [&str; 3] = ["libc6", "libc-bin", "libc6-i386"];
@@ -261,10 +259,12 @@ impl Tools {
 
         let archives = folder.join("archives");
         fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
-        let started = Instant::now();
-        fetch(&apt, &missing, &archives)?;
-        let took = started.elapsed().as_secs_f64();
-        say(&format!("{name}: fetched {} ({took:.1} s)", mb(bytes)));
+        if !missing.is_empty() {
+            let started = Instant::now();
+            fetch(&apt, &missing, &archives)?;
+            let took = started.elapsed().as_secs_f64();
+            say(&format!("{name}: fetched {} ({took:.1} s)", mb(bytes)));
+        }
 
         let started = Instant::now();
         for deb in missing {
@@ -400,71 +400,6 @@ fn check_sha256(path: &Path, expected: &str) -> Result<()> {
         path.display()
     );
     Ok(())
-}
-
-const PROGRAM_FOLDERS: [&str; 4] = ["usr/bin", "usr/sbin", "bin", "sbin"];
-
-fn program_under(root: &Path, program: &str) -> Option<PathBuf> {
-    PROGRAM_FOLDERS
-        .iter()
-        .map(|folder| root.join(folder).join(program))
-        .find(|path| path.is_file())
-}
-
-fn on_path(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        // Where `ip` and `dhclient` are; not on every user's PATH.
-        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
-}
-
-/// A command for a program unpacked under `root`, told where its libraries and data are.
-fn command_under(root: &Path, program: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.env(LIBRARY_PATH, library_path(&[root]));
-    let name = program.file_name().unwrap_or_default().to_string_lossy();
-    if name.starts_with("qemu-system") {
-        for data in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
-            command.arg("-L").arg(root.join(data));
-        }
-        let mut modules = library_folders(root)
-            .into_iter()
-            .map(|lib| lib.join("qemu"));
-        if let Some(modules) = modules.find(|folder| folder.is_dir()) {
-            command.env("QEMU_MODULE_DIR", modules);
-        }
-    }
-    command
-}
-
-/// The dynamic linker's search path: the libraries under `roots`, then what it was.
-fn library_path(roots: &[&Path]) -> OsString {
-    let mut folders: Vec<PathBuf> = roots
-        .iter()
-        .flat_map(|root| library_folders(root))
-        .collect();
-    if let Some(existing) = env::var_os(LIBRARY_PATH) {
-        folders.extend(env::split_paths(&existing));
-    }
-    // Fails if the workspace's path holds a colon: then the programs' own
-    // error, a library not found, says enough.
-    env::join_paths(folders).unwrap_or_default()
-}
-
-/// `lib` and `usr/lib` and their multiarch folders under `root`.
-fn library_folders(root: &Path) -> Vec<PathBuf> {
-    let mut folders = Vec::new();
-    for lib in [root.join("usr/lib"), root.join("lib")] {
-        let entries = lib.read_dir().into_iter().flatten().flatten();
-        folders.extend(entries.map(|entry| entry.path()).filter(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().contains("-linux-gnu"))
-        }));
-        folders.push(lib);
-    }
-    folders
 }
 
 /// The first path under `root` that matches `pattern`, where `*` stands for any
