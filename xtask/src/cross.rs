@@ -148,8 +148,9 @@ impl Compiler {
         self.folder().join(self.triple).join(profile).join(program)
     }
 
+    /// One per target: builds with different settings would undo each other.
     fn folder(&self) -> PathBuf {
-        workspace().join("target/cross")
+        workspace().join("target/cross").join(self.triple)
     }
 }
 
