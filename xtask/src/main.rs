@@ -55,9 +55,7 @@ fn setup(fresh: bool) -> Result<()> {
     }
     tools.ensure(&Set::LAB)?;
     tools.ensure(&[Set::Capture])?;
-    if cross::needs_tools() {
-        tools.ensure(&[Set::Cross])?;
-    }
+    cross::Compiler::for_target(cross::Target::BareMetal)?;
     eprintln!("xtask: the tools are in {}", tools.folder().display());
     Ok(())
 }

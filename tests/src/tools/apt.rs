@@ -47,6 +47,14 @@ impl Distribution {
     pub(super) fn label(&self) -> String {
         format!("{} {}", self.codename, self.architecture)
     }
+
+    /// The same release for arm64.
+    pub(super) fn on_arm64(&self) -> Self {
+        Self {
+            architecture: "arm64".to_owned(),
+            ..self.clone()
+        }
+    }
 }
 
 /// Whether it is Ubuntu or Debian, and the codename of the release underneath.
@@ -89,6 +97,13 @@ impl Apt {
             .context("cannot read /var/lib/dpkg/status, the list of installed packages")?;
         let sources = machine_sources(distribution);
         Self::create(root, &sources, &distribution.architecture, &status)
+    }
+
+    /// For packages of the machine's release and mirrors, as if none were
+    /// installed.
+    pub(super) fn for_release(root: PathBuf, distribution: &Distribution) -> Result<Self> {
+        let sources = machine_sources(distribution);
+        Self::create(root, &sources, &distribution.architecture, b"")
     }
 
     /// For arm64 packages of a Debian release, not to be run here.

@@ -15,11 +15,11 @@
 
 mod apt;
 mod manifest;
+mod programs;
 mod sets;
 mod sources;
 
 use std::env;
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,6 +30,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use crate::checksum::sha256;
 use apt::{Apt, Distribution};
 use manifest::{Deb, Manifest};
+use programs::{LIBRARY_PATH, command_under, library_path, on_path, program_under};
 use sets::{Origin, Probe, Spec, Wanted};
 
 pub use sets::{Asset, Set};
@@ -170,15 +171,28 @@ impl Tools {
         self.set_folder(set.spec()).join("root")
     }
 
-    /// A command that runs a program of this very set.
+    /// A command that runs a program of the first of `sets`. What it starts by
+    /// full path from the others finds its libraries too.
     ///
     /// # Errors
     /// The set is not set up or has no such program.
-    pub fn command_in(&self, set: Set, program: &str) -> Result<Command> {
+    pub fn command_in(&self, sets: &[Set], program: &str) -> Result<Command> {
+        let set = sets.first().context("no set to take a program from")?;
+        let roots: Vec<PathBuf> = sets.iter().map(|set| self.root(*set)).collect();
+        let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
+        let mut command = Command::new(self.program_in(*set, program)?);
+        command.env(LIBRARY_PATH, library_path(&roots));
+        Ok(command)
+    }
+
+    /// The full path of a program of this very set.
+    ///
+    /// # Errors
+    /// The set is not set up or has no such program.
+    pub fn program_in(&self, set: Set, program: &str) -> Result<PathBuf> {
         let root = self.root(set);
-        let path = program_under(&root, program)
-            .ok_or_else(|| anyhow!("no program {program} under {}", root.display()))?;
-        Ok(command_under(&root, &path))
+        program_under(&root, program)
+            .ok_or_else(|| anyhow!("no program {program} under {}", root.display()))
     }
 
     fn set_folder(&self, spec: &Spec) -> PathBuf {
@@ -210,12 +224,13 @@ impl Tools {
         let root = folder.join("root");
         let started = Instant::now();
         say(&format!("{name}: reading package lists"));
-        let apt_root = self.folder.join("apt").join(match spec.origin {
-            Origin::Machine => "machine".to_owned(),
-            Origin::DebianArm64(release) => format!("debian-{release}-arm64"),
-        });
+        let apt_root = self
+            .folder
+            .join("apt")
+            .join(release_of(spec, distribution).replace(' ', "-"));
         let apt = match spec.origin {
             Origin::Machine => Apt::for_machine(apt_root, distribution)?,
+            Origin::MachineArm64 => Apt::for_release(apt_root, &distribution.on_arm64())?,
             Origin::DebianArm64(release) => {
                 Apt::for_debian_arm64(&apt_root, distribution, release)?
             }
@@ -244,10 +259,12 @@ impl Tools {
 
         let archives = folder.join("archives");
         fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
-        let started = Instant::now();
-        fetch(&apt, &missing, &archives)?;
-        let took = started.elapsed().as_secs_f64();
-        say(&format!("{name}: fetched {} ({took:.1} s)", mb(bytes)));
+        if !missing.is_empty() {
+            let started = Instant::now();
+            fetch(&apt, &missing, &archives)?;
+            let took = started.elapsed().as_secs_f64();
+            say(&format!("{name}: fetched {} ({took:.1} s)", mb(bytes)));
+        }
 
         let started = Instant::now();
         for deb in missing {
@@ -333,14 +350,19 @@ impl Tools {
     }
 }
 
+/// Release and architecture of a set's packages.
+fn release_of(spec: &Spec, distribution: &Distribution) -> String {
+    match spec.origin {
+        Origin::Machine => distribution.label(),
+        Origin::MachineArm64 => distribution.on_arm64().label() + " alone",
+        Origin::DebianArm64(release) => format!("{release} arm64 alone"),
+    }
+}
+
 /// What a complete manifest says was asked for.
 fn wanted_line(spec: &Spec, distribution: &Distribution) -> String {
-    let origin = match spec.origin {
-        Origin::Machine => distribution.label(),
-        Origin::DebianArm64(release) => format!("{release} arm64"),
-    };
     let names: Vec<&str> = spec.packages.iter().map(Wanted::name).collect();
-    format!("{origin} {}", names.join(" "))
+    format!("{} {}", release_of(spec, distribution), names.join(" "))
 }
 
 fn resolve(apt: &Apt, spec: &Spec) -> Result<Vec<Deb>> {
@@ -354,7 +376,7 @@ fn resolve(apt: &Apt, spec: &Spec) -> Result<Vec<Deb>> {
         .collect::<Result<Vec<String>>>()?;
     let mut debs = match spec.origin {
         Origin::Machine => apt.resolve_closure(&names)?,
-        Origin::DebianArm64(_) => apt.resolve_exact(&names)?,
+        Origin::DebianArm64(_) | Origin::MachineArm64 => apt.resolve_exact(&names)?,
     };
     debs.retain(|deb| !NOT_UNPACKED.contains(&deb.name.as_str()));
     Ok(debs)
@@ -378,63 +400,6 @@ fn check_sha256(path: &Path, expected: &str) -> Result<()> {
         path.display()
     );
     Ok(())
-}
-
-const PROGRAM_FOLDERS: [&str; 4] = ["usr/bin", "usr/sbin", "bin", "sbin"];
-
-fn program_under(root: &Path, program: &str) -> Option<PathBuf> {
-    PROGRAM_FOLDERS
-        .iter()
-        .map(|folder| root.join(folder).join(program))
-        .find(|path| path.is_file())
-}
-
-fn on_path(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        // Where `ip` and `dhclient` are; not on every user's PATH.
-        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
-}
-
-/// A command for a program unpacked under `root`, told where its libraries and data are.
-fn command_under(root: &Path, program: &Path) -> Command {
-    let mut command = Command::new(program);
-    let mut folders = library_folders(root);
-    if let Some(existing) = env::var_os("LD_LIBRARY_PATH") {
-        folders.extend(env::split_paths(&existing));
-    }
-    // Cannot fail: the folders' names come from Debian, and hold no colon.
-    let joined = env::join_paths(folders).unwrap_or_else(|_| OsString::new());
-    command.env("LD_LIBRARY_PATH", joined);
-    let name = program.file_name().unwrap_or_default().to_string_lossy();
-    if name.starts_with("qemu-system") {
-        for data in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
-            command.arg("-L").arg(root.join(data));
-        }
-        let mut modules = library_folders(root)
-            .into_iter()
-            .map(|lib| lib.join("qemu"));
-        if let Some(modules) = modules.find(|folder| folder.is_dir()) {
-            command.env("QEMU_MODULE_DIR", modules);
-        }
-    }
-    command
-}
-
-/// `lib` and `usr/lib` and their multiarch folders under `root`.
-fn library_folders(root: &Path) -> Vec<PathBuf> {
-    let mut folders = Vec::new();
-    for lib in [root.join("usr/lib"), root.join("lib")] {
-        let entries = lib.read_dir().into_iter().flatten().flatten();
-        folders.extend(entries.map(|entry| entry.path()).filter(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().contains("-linux-gnu"))
-        }));
-        folders.push(lib);
-    }
-    folders
 }
 
 /// The first path under `root` that matches `pattern`, where `*` stands for any

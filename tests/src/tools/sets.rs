@@ -13,16 +13,22 @@ pub enum Set {
     Capture,
     /// A Rust compiler with sources, for targets the user's own cannot build.
     Cross,
+    /// A linker and the C library for arm64 Linux.
+    CrossLinker,
+    /// The Rust standard library for arm64 Linux that belongs to [`Set::Cross`].
+    CrossStd,
 }
 
 impl Set {
     /// Every set.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Boot,
         Self::Clients,
         Self::Images,
         Self::Capture,
         Self::Cross,
+        Self::CrossLinker,
+        Self::CrossStd,
     ];
     /// What the demo and the end-to-end tests use.
     pub const LAB: [Self; 3] = [Self::Boot, Self::Clients, Self::Images];
@@ -34,6 +40,8 @@ impl Set {
             Self::Images => &IMAGES,
             Self::Capture => &CAPTURE,
             Self::Cross => &CROSS,
+            Self::CrossLinker => &CROSS_LINKER,
+            Self::CrossStd => &CROSS_STD,
         }
     }
 }
@@ -126,6 +134,8 @@ pub(super) enum Origin {
     /// This Debian release for arm64: the named packages alone, to be read and
     /// not run.
     DebianArm64(&'static str),
+    /// The machine's own release for arm64: the named packages alone.
+    MachineArm64,
 }
 
 /// A package by name, or the versioned one that a metapackage depends on.
@@ -276,3 +286,31 @@ static CROSS: Spec = Spec {
         "rustup target add aarch64-unknown-none",
     )],
 };
+
+static CROSS_LINKER: Spec = Spec {
+    name: "cross-linker",
+    origin: Origin::Machine,
+    packages: &[
+        Package("gcc-aarch64-linux-gnu"),
+        Package("libc6-dev-arm64-cross"),
+    ],
+    probes: &[probe(
+        "aarch64-linux-gnu-gcc",
+        "--version",
+        "aarch64-linux-gnu-gcc",
+    )],
+    elsewhere: RUSTUP_MUSL,
+};
+
+static CROSS_STD: Spec = Spec {
+    name: "cross-std",
+    origin: Origin::MachineArm64,
+    packages: &[Package("libstd-rust-web-dev")],
+    probes: &[],
+    elsewhere: RUSTUP_MUSL,
+};
+
+const RUSTUP_MUSL: &[(&str, &str)] = &[(
+    "any system with rustup",
+    "rustup target add aarch64-unknown-linux-musl",
+)];
