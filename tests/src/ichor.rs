@@ -14,8 +14,10 @@ use crate::switch::Switch;
 
 /// How long the server may take to come up; it takes milliseconds.
 const START: Duration = Duration::from_secs(10);
-/// What the readiness probe calls itself: a locally administered address.
+/// What the readiness probe calls itself: a locally administered address, and
+/// one of RFC 5737 that no lab gives away.
 const PROBE_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xFE];
+const PROBE_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 
 /// How to run the server.
 #[derive(Debug, Clone)]
@@ -202,14 +204,13 @@ impl Drop for Ichor {
     }
 }
 
-/// Who has `address`? Asked with no address of one's own (RFC 5227 §1.1), so
-/// that nothing remembers the answer's receiver.
+/// Who has `address`?
 fn arp_request(address: Ipv4Addr) -> Vec<u8> {
     let mut frame = vec![0xFF; 6];
     frame.extend(PROBE_MAC);
     frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
     frame.extend(PROBE_MAC);
-    frame.extend([0; 4]);
+    frame.extend(PROBE_ADDRESS.octets());
     frame.extend([0; 6]);
     frame.extend(address.octets());
     frame.resize(60, 0);
