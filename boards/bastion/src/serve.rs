@@ -416,6 +416,10 @@ fn describe(config: &Config, own: Own) -> String {
     text
 }
 
+#[expect(
+    clippy::await_holding_refcell_ref,
+    reason = "nobody else can see the spare catalog while it is filled"
+)]
 async fn load_catalog(files: &DataFolder, catalogs: &Shelf<BoardCatalog>) {
     let summary = {
         let mut catalog = catalogs.spare().await;
