@@ -6,19 +6,20 @@
 #[cfg(all(feature = "log", feature = "defmt"))]
 compile_error!("choose one of the features `log` and `defmt`");
 
+#[rustfmt::skip] // Nested macros drift to the right with every run.
 macro_rules! log_macro {
     ($d:tt $name:ident) => {
         #[allow(unused_macros)]
         macro_rules! $name {
-                                            ($d($d arg:tt)*) => {{
-                                                #[cfg(feature = "log")]
-                                                ::log::$name!($d($d arg)*);
-                                                #[cfg(feature = "defmt")]
-                                                ::defmt::$name!($d($d arg)*);
-                                                #[cfg(not(any(feature = "log", feature = "defmt")))]
-                                                { let _ = ::core::format_args!($d($d arg)*); }
-                                            }};
-                                        }
+            ($d($d arg:tt)*) => {{
+                #[cfg(feature = "log")]
+                ::log::$name!($d($d arg)*);
+                #[cfg(feature = "defmt")]
+                ::defmt::$name!($d($d arg)*);
+                #[cfg(not(any(feature = "log", feature = "defmt")))]
+                { let _ = ::core::format_args!($d($d arg)*); }
+            }};
+        }
     };
 }
 

@@ -4,7 +4,7 @@
 //! wait; a reader that falls behind sees a gap in the sequence numbers.
 
 use core::cell::{Cell, RefCell};
-use core::fmt::{self, Write as _};
+use core::fmt;
 use core::net::Ipv4Addr;
 use core::task::Poll;
 
@@ -13,6 +13,7 @@ use embassy_time::Instant;
 use heapless::{Deque, String};
 
 use crate::MacAddr;
+use crate::cut::cut;
 
 /// Longest detail text in bytes; the rest is cut off.
 pub const DETAIL_LEN: usize = 96;
@@ -188,9 +189,7 @@ impl<const EVENTS: usize, const MACHINES: usize> Record for Journal<EVENTS, MACH
             Who { ip: Some(ip), .. } => self.mac_of(ip),
             _ => None,
         };
-        let mut text = Cut(String::new());
-        // Cut text is the only error, and wanted.
-        let _ = text.write_fmt(detail);
+        let detail = one_line(cut(detail));
         let seq = self.next.replace(self.next.get() + 1);
         let event = Event {
             seq,
@@ -198,7 +197,7 @@ impl<const EVENTS: usize, const MACHINES: usize> Record for Journal<EVENTS, MACH
             mac,
             ip: who.ip,
             stage,
-            detail: text.0,
+            detail,
         };
         let mut ring = self.ring.borrow_mut();
         if ring.is_full() {
@@ -229,16 +228,15 @@ impl<const EVENTS: usize, const MACHINES: usize> Record for Journal<EVENTS, MACH
     }
 }
 
-/// Text that keeps what fits and drops the rest, at a character boundary.
-struct Cut(String<DETAIL_LEN>);
-
-impl fmt::Write for Cut {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        for c in s.chars() {
-            self.0.push(c).map_err(|_| fmt::Error)?;
-        }
-        Ok(())
+/// The text with spaces for control characters: an event is one line.
+fn one_line(text: String<DETAIL_LEN>) -> String<DETAIL_LEN> {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    let mut line = String::new();
+    for c in text.trim_end().chars().map(printable) {
+        // No character becomes longer: there is room for all.
+        let _ = line.push(c);
     }
+    line
 }
 
 #[cfg(test)]

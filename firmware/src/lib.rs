@@ -23,11 +23,15 @@ mod fmt;
 
 pub mod catalog;
 pub mod config;
+mod cut;
 pub mod dhcp;
+mod fnv;
 pub mod http;
 pub mod journal;
 mod mac;
 pub mod net;
+#[cfg(test)]
+mod stopped_clock;
 pub mod tftp;
 mod throttle;
 

@@ -7,7 +7,7 @@ use embassy_time::{Duration, Instant};
 /// A host that sends rubbish must not fill the log, but what it did must
 /// still be countable:
 ///
-/// ```ignore
+/// ```text
 /// if let Some(missed) = self.malformed.count(now) {
 ///     warn!("dhcp: malformed packet from {}: {} ({} more not shown)", from, error, missed);
 /// }

@@ -1,1 +1,21 @@
-//! The virtual lab.
+//! The virtual lab: a switch with faults, machines in QEMU, real clients.
+
+pub mod checksum;
+pub mod clients;
+pub mod console;
+pub mod data;
+pub mod faults;
+pub mod ichor;
+pub mod initrd;
+pub mod journal;
+pub mod lab;
+pub mod netns;
+pub mod node;
+mod pcap;
+pub mod qemu;
+mod queue;
+pub mod site;
+pub mod switch;
+pub mod tools;
+pub mod uboot;
+pub mod uefi_store;

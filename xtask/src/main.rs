@@ -1,2 +1,74 @@
-//! The one front door.
-fn main() {}
+//! The one front door to the workspace: `cargo xtask setup | demo | test | build`.
+
+mod build;
+mod cross;
+mod demo;
+mod firmware;
+mod steps;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+use clap::Parser;
+use ichor_lab::tools::{Set, Tools};
+
+/// Tasks of the ichor workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Fetch every tool that demo, test and build use into target/tools.
+    Setup {
+        /// Remove what is there and fetch it anew.
+        #[arg(long)]
+        fresh: bool,
+    },
+    /// Boot emulated machines from ichor, to see it work.
+    Demo(demo::Options),
+    /// Check and test everything; what passes here passes in CI.
+    Test(test::Options),
+    /// Build for a board.
+    Build(build::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Task::parse() {
+        Task::Setup { fresh } => setup(fresh),
+        Task::Demo(options) => demo::run(&options),
+        Task::Test(options) => test::run(&options),
+        Task::Build(options) => build::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn setup(fresh: bool) -> Result<()> {
+    let tools = Tools::here();
+    if fresh {
+        tools.remove(&Set::ALL)?;
+    }
+    tools.ensure(&Set::LAB)?;
+    tools.ensure(&[Set::Capture])?;
+    cross::Compiler::for_target(cross::Target::BareMetal)?;
+    eprintln!("xtask: the tools are in {}", tools.folder().display());
+    Ok(())
+}
+
+/// The root of the workspace.
+fn workspace() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_owned()
+}
+
+/// The cargo that runs this task, at the root of the workspace.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace());
+    command
+}

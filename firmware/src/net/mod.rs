@@ -1,1 +1,9 @@
 //! Where frames, sockets and time meet the servers: the only code that awaits.
+
+pub mod dhcp;
+pub mod frames;
+pub mod http;
+pub mod mux;
+pub mod shelf;
+pub mod site;
+pub mod tftp;

@@ -90,7 +90,7 @@ pub struct Counters {
 /// that wait to be sent and `PROBES` offers that wait for a conflict probe
 /// (about 1 KiB each). It does no I/O itself:
 ///
-/// ```ignore
+/// ```text
 /// loop {
 ///     // A packet came, or the deadline passed; take more if there are more.
 ///     server.on_packet(now, &meta, payload, &journal);

@@ -1,1 +1,0 @@
-//! `ichor.toml`: every setting, its default, and how it is written.

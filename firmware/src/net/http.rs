@@ -1,0 +1,340 @@
+//! The HTTP server's sockets: one connection after the other, per task.
+
+use core::fmt;
+use core::future::poll_fn;
+use core::net::Ipv4Addr;
+use core::task::{Context, Poll, Waker};
+
+use embassy_net::tcp::TcpSocket;
+use embassy_net::{IpAddress, Stack};
+use embassy_time::{Duration, Instant, with_deadline};
+use ichor_hal::Files;
+
+use super::site::{Answer, Event, Site};
+use crate::catalog::{Answers, Window};
+use crate::http::{Connection, HEAD_LEN, Limits, Plan, Progress, RESPONSE_HEAD_LEN, Timeout};
+use crate::journal::{Record, Stage};
+
+/// When a peer stops acknowledging, its connection is given up after this.
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// For the last packets of a connection to leave.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Serves one connection after the other on `port`, for ever. Run as many of
+/// these as there shall be connections at once.
+///
+/// A connection's throughput is bounded by the length of `send` for each
+/// round trip.
+pub async fn serve<F: Files, J: Record, C: Answers>(
+    stack: Stack<'_>,
+    port: u16,
+    site: &Site<'_, F, J, C>,
+    receive: &mut [u8],
+    send: &mut [u8],
+) -> ! {
+    loop {
+        let mut socket = TcpSocket::new(stack, receive, send);
+        socket.set_nagle_enabled(false);
+        socket.set_timeout(Some(ACK_TIMEOUT));
+        if socket.accept(port).await.is_err() {
+            continue;
+        }
+        let Some(IpAddress::Ipv4(peer)) = socket.remote_endpoint().map(|peer| peer.addr) else {
+            continue;
+        };
+        let conn = Connection::new(Instant::now(), Limits::DEFAULT);
+        let mut line = Line { socket, conn, peer };
+        if line.serve(site).await.is_err() {
+            // A reset: the peer must not take what it has for the whole.
+            line.socket.abort();
+        }
+        let _ = with_deadline(Instant::now() + FLUSH_TIMEOUT, line.socket.flush()).await;
+    }
+}
+
+/// The connection is of no use any more: reset it.
+#[derive(Debug)]
+struct Broken;
+
+/// One connection with its socket.
+struct Line<'s> {
+    socket: TcpSocket<'s>,
+    conn: Connection<HEAD_LEN>,
+    peer: Ipv4Addr,
+}
+
+impl Line<'_> {
+    async fn serve<F: Files, J: Record, C: Answers>(
+        &mut self,
+        site: &Site<'_, F, J, C>,
+    ) -> Result<(), Broken> {
+        let mut out = [0; RESPONSE_HEAD_LEN];
+        loop {
+            match self.conn.next_request(Instant::now()) {
+                Progress::NeedMore => {
+                    if !self.receive().await? {
+                        return self.linger().await;
+                    }
+                }
+                Progress::Request(request) => {
+                    let answer = site.answer(&request, self.peer, &mut out).await;
+                    self.send_answer(site, answer.map_err(|_| Broken)?, &mut out)
+                        .await?;
+                    self.flush().await?;
+                    self.conn.finished(Instant::now());
+                }
+                Progress::Reply(reply) => {
+                    let len = reply.write(&mut out).map_err(|_| Broken)?;
+                    self.send_bytes(&out[..len]).await?;
+                }
+                Progress::Close => return self.linger().await,
+            }
+        }
+    }
+
+    /// Waits for more of a request; false when none will come.
+    async fn receive(&mut self) -> Result<bool, Broken> {
+        let deadline = self.conn.deadline();
+        match with_deadline(deadline, self.socket.read(self.conn.recv_buf())).await {
+            Ok(Ok(0)) => Ok(false),
+            Ok(Ok(n)) => {
+                self.conn.received(n, Instant::now());
+                Ok(true)
+            }
+            Ok(Err(_)) => Err(Broken),
+            Err(_) => match self.conn.timed_out(Instant::now()) {
+                Timeout::Reply(reply) => {
+                    let mut out = [0; RESPONSE_HEAD_LEN];
+                    let len = reply.write(&mut out).map_err(|_| Broken)?;
+                    self.send_bytes(&out[..len]).await?;
+                    Ok(false)
+                }
+                Timeout::Close => Ok(false),
+                Timeout::Abort => Err(Broken),
+            },
+        }
+    }
+
+    async fn send_answer<F: Files, J: Record, C: Answers>(
+        &mut self,
+        site: &Site<'_, F, J, C>,
+        answer: Answer<'_, F::File, C>,
+        out: &mut [u8; RESPONSE_HEAD_LEN],
+    ) -> Result<(), Broken> {
+        let started = Instant::now();
+        let (result, event, first, len) = match answer {
+            Answer::Text(len) => return self.send_bytes(&out[..len]).await,
+            Answer::File { plan, file, event } => {
+                let body = self.send_head(&plan, out).await?;
+                let result = self
+                    .send_file(site.files, &file, body.first, body.len)
+                    .await;
+                (result, event, body.first, body.len)
+            }
+            Answer::Document {
+                plan,
+                document,
+                event,
+            } => {
+                let body = self.send_head(&plan, out).await?;
+                let result = self
+                    .send_text(body.first, body.len, |window| document.render(window))
+                    .await;
+                (result, event, body.first, body.len)
+            }
+        };
+        if len > 0 {
+            let took = Instant::now().saturating_duration_since(started);
+            note(site.journal, event, result.is_ok(), first, len, took);
+        }
+        result
+    }
+
+    async fn send_head(
+        &mut self,
+        plan: &Plan,
+        out: &mut [u8; RESPONSE_HEAD_LEN],
+    ) -> Result<crate::http::BodyPlan, Broken> {
+        let body = plan.write_head(out).map_err(|_| Broken)?;
+        self.send_bytes(&out[..body.head_len]).await?;
+        Ok(body)
+    }
+
+    async fn send_bytes(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
+        while !bytes.is_empty() {
+            let n = self.write_with(|room| {
+                let n = room.len().min(bytes.len());
+                room[..n].copy_from_slice(&bytes[..n]);
+                (n, n)
+            });
+            let n = n.await?;
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    /// Sends `len` bytes of a file, read straight into the socket's buffer.
+    async fn send_file<F: Files>(
+        &mut self,
+        files: &F,
+        file: &F::File,
+        mut offset: u64,
+        mut len: u64,
+    ) -> Result<(), Broken> {
+        let waker = own_waker().await;
+        while len > 0 {
+            let mut cx = Context::from_waker(&waker);
+            let read = self.write_with(|room| {
+                let want = room.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+                let read = files.poll_read_at(&mut cx, file, offset, &mut room[..want]);
+                match read {
+                    Poll::Ready(Ok(n)) => (n, read),
+                    Poll::Ready(Err(_)) | Poll::Pending => (0, read),
+                }
+            });
+            match read.await? {
+                // Shorter than it was when its length was told, or unreadable:
+                // both end the connection, never in padding.
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    warn!(
+                        "http: a file changed or failed while {} was reading it",
+                        self.peer
+                    );
+                    return Err(Broken);
+                }
+                Poll::Ready(Ok(n)) => {
+                    offset += n as u64;
+                    len -= n as u64;
+                }
+                Poll::Pending => parked().await,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends `len` bytes from offset `first` of what `render` writes. It is
+    /// rendered anew for every piece, so that no copy of it is kept: all but
+    /// the longest texts fit the socket's buffer at once.
+    async fn send_text(
+        &mut self,
+        first: u64,
+        len: u64,
+        render: impl Fn(&mut dyn fmt::Write) -> fmt::Result,
+    ) -> Result<(), Broken> {
+        let end = first + len;
+        let mut offset = first;
+        while offset < end {
+            let n = self.write_with(|room| {
+                let want = room
+                    .len()
+                    .min(usize::try_from(end - offset).unwrap_or(usize::MAX));
+                let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+                let mut window = Window::new(skip, &mut room[..want]);
+                // Only the window could fail, and it takes everything.
+                let _ = render(&mut window);
+                let n = window.bytes().len();
+                (n, n)
+            });
+            match n.await? {
+                0 => return Err(Broken),
+                n => offset += n as u64,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for room in the socket's buffer and has it filled; the peer's
+    /// minimum rate is kept.
+    async fn write_with<R>(
+        &mut self,
+        fill: impl FnOnce(&mut [u8]) -> (usize, R),
+    ) -> Result<R, Broken> {
+        let deadline = self.conn.deadline();
+        let written = self.socket.write_with(|room| {
+            let (n, result) = fill(room);
+            (n, (n, result))
+        });
+        match with_deadline(deadline, written).await {
+            Ok(Ok((n, result))) => {
+                self.conn.progress(Instant::now(), n);
+                Ok(result)
+            }
+            Ok(Err(_)) | Err(_) => Err(Broken),
+        }
+    }
+
+    /// Waits until the peer has everything.
+    async fn flush(&mut self) -> Result<(), Broken> {
+        match with_deadline(self.conn.deadline(), self.socket.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Broken),
+        }
+    }
+
+    /// Ends the connection so that the peer sees the last reply: closes this
+    /// side, and reads on until the peer has closed its own.
+    async fn linger(&mut self) -> Result<(), Broken> {
+        self.socket.close();
+        let deadline = match self.conn.next_request(Instant::now()) {
+            Progress::Close => self.conn.deadline(),
+            _ => Instant::now() + FLUSH_TIMEOUT,
+        };
+        let mut rest = [0; 256];
+        loop {
+            match with_deadline(deadline, self.socket.read(&mut rest)).await {
+                Ok(Ok(n)) if n > 0 => {}
+                Ok(_) => return Ok(()),
+                Err(_) => return Err(Broken),
+            }
+        }
+    }
+}
+
+/// Tells the journal how a transfer went. Parts are not told, but for the one
+/// that ends the file: some clients fetch a file in many.
+fn note(journal: &impl Record, event: Event, whole: bool, first: u64, len: u64, took: Duration) {
+    let Event {
+        who,
+        stage,
+        detail,
+        end,
+    } = event;
+    let now = Instant::now();
+    let ms = took.as_millis();
+    if !whole {
+        journal.record(
+            now,
+            who,
+            Stage::Failed,
+            format_args!("{detail}: broke off after {ms} ms"),
+        );
+    } else if let Some(stage) = stage
+        && first + len == end
+    {
+        journal.record(
+            now,
+            who,
+            stage,
+            format_args!("{detail} ({len} bytes in {ms} ms)"),
+        );
+    }
+}
+
+/// The waker of the task that awaits this.
+async fn own_waker() -> Waker {
+    poll_fn(|cx| Poll::Ready(cx.waker().clone())).await
+}
+
+/// Waits to be woken once, by whatever was given the task's waker before.
+async fn parked() {
+    let mut asked = false;
+    poll_fn(|_| {
+        if core::mem::replace(&mut asked, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}

@@ -1,0 +1,302 @@
+//! What a path stands for: files under `assets/`, and what the catalog says of
+//! a machine.
+
+use core::cell::Ref;
+use core::fmt;
+use core::net::Ipv4Addr;
+
+use embassy_time::Instant;
+use heapless::String;
+use ichor_hal::{FileError, Files};
+
+use super::shelf::Shelf;
+use crate::MacAddr;
+use crate::catalog::{Answers, Endpoint, Labels, Role};
+use crate::cut::cut;
+use crate::fnv::Fnv1a;
+use crate::http::{
+    ETag, Entity, HEAD_LEN, Plan, Refusal, Request, Status, TooLong, content_type, respond,
+    write_text,
+};
+use crate::journal::{DETAIL_LEN, Record, Stage, Who};
+use crate::tftp::stage_of;
+
+/// Longest key or value of a query, decoded.
+const LABEL_LEN: usize = 256;
+
+const NO_SUCH_PATH: Refusal = Refusal::new(
+    Status::NotFound,
+    "no such path on this server",
+    "Known: /boot.ipxe /ipxe /grub /ignition /cloud /generic /metadata /assets/FILE",
+);
+const BUSY: Refusal = Refusal::new(
+    Status::ServiceUnavailable,
+    "too many files open, try again",
+    "The server has no place for another open file just now.",
+);
+const UNREADABLE: Refusal = Refusal::new(
+    Status::InternalServerError,
+    "the file cannot be read",
+    "The server's disk or card reports an error; its log says more.",
+);
+const FORBIDDEN: Refusal = Refusal::new(
+    Status::Forbidden,
+    "the server may not read it",
+    "Permissions forbid it: make the file in the data folder readable.",
+);
+const ODD_QUERY: Refusal = Refusal::new(
+    Status::BadRequest,
+    "query too long or badly encoded",
+    "A machine is described by a few short labels such as mac=52-54-00-12-34-56.",
+);
+
+/// What all connections share.
+pub struct Site<'a, F, J, C> {
+    /// The data folder.
+    pub files: &'a F,
+    /// Where it is noted who got what.
+    pub journal: &'a J,
+    /// Who boots what.
+    pub catalogs: &'a Shelf<C>,
+}
+
+/// How a request is answered.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once per request, and there is no heap to box it on"
+)]
+pub(super) enum Answer<'c, F, C> {
+    /// With a range of a file.
+    File { plan: Plan, file: F, event: Event },
+    /// With text that the catalog writes.
+    Document {
+        plan: Plan,
+        document: Document<'c, C>,
+        event: Event,
+    },
+    /// With a whole response that was written into the caller's buffer.
+    Text(usize),
+}
+
+/// What the journal is told once the last byte has left.
+pub(super) struct Event {
+    pub(super) who: Who,
+    /// None for what is not worth an entry.
+    pub(super) stage: Option<Stage>,
+    pub(super) detail: String<DETAIL_LEN>,
+    /// Length of the whole in bytes.
+    pub(super) end: u64,
+}
+
+/// Everything that a text of the catalog depends on. The catalog stays as it
+/// is for as long as this is held.
+pub(super) struct Document<'c, C> {
+    catalog: Ref<'c, C>,
+    endpoint: Endpoint,
+    labels: Labels,
+    raw_query: String<HEAD_LEN>,
+}
+
+impl<C: Answers> Document<'_, C> {
+    /// Writes the text; the same every time.
+    pub(super) fn render(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        match self
+            .catalog
+            .answer(self.endpoint, &self.labels, &self.raw_query)
+        {
+            Ok(answer) => answer.render(out),
+            Err(_) => Err(fmt::Error),
+        }
+    }
+}
+
+impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
+    /// Finds what a request asks for. Short answers are written into `out`
+    /// as a whole; an error means that they did not fit.
+    pub(super) async fn answer(
+        &self,
+        request: &Request<'_>,
+        peer: Ipv4Addr,
+        out: &mut [u8],
+    ) -> Result<Answer<'_, F::File, C>, TooLong> {
+        if request.path == "/" {
+            // What matchbox answers, for scripts that look for it.
+            let text = format_args!("matchbox\n");
+            return write_text(out, Status::Ok, request.framing, text).map(Answer::Text);
+        }
+        if let Some(endpoint) = Endpoint::from_path(request.path) {
+            return self.document(request, endpoint, peer, out);
+        }
+        match request.path.strip_prefix('/') {
+            Some(path) if path.starts_with("assets/") => self.asset(request, path, peer, out).await,
+            _ => self.refuse(request, peer, NO_SUCH_PATH, out),
+        }
+    }
+
+    async fn asset(
+        &self,
+        request: &Request<'_>,
+        path: &str,
+        peer: Ipv4Addr,
+        out: &mut [u8],
+    ) -> Result<Answer<'_, F::File, C>, TooLong> {
+        let (file, metadata) = match self.files.open(path).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                let refusal = match error {
+                    FileError::Busy => BUSY,
+                    FileError::Denied => FORBIDDEN,
+                    FileError::NotFound => {
+                        let text = format_args!("no {path}\nPut it into the data folder.\n");
+                        return self.refuse_with(request, peer, Status::NotFound, text, out);
+                    }
+                    _ => UNREADABLE,
+                };
+                return self.refuse(request, peer, refusal, out);
+            }
+        };
+        let etag = Some(ETag::new(metadata.version));
+        let entity = Entity {
+            len: metadata.len,
+            etag,
+            content_type: content_type(path),
+        };
+        let stage = match self.catalogs.current().role_of(path) {
+            Some(Role::Kernel) => Stage::Kernel,
+            Some(Role::Initrd) => Stage::Initrd,
+            None => stage_of(path),
+        };
+        Ok(Answer::File {
+            plan: respond(request, entity),
+            file,
+            event: Event {
+                who: peer.into(),
+                stage: Some(stage),
+                detail: cut(format_args!("{path}")),
+                end: metadata.len,
+            },
+        })
+    }
+
+    fn document(
+        &self,
+        request: &Request<'_>,
+        endpoint: Endpoint,
+        peer: Ipv4Addr,
+        out: &mut [u8],
+    ) -> Result<Answer<'_, F::File, C>, TooLong> {
+        let Some((labels, raw_query)) = labels_of(request) else {
+            return self.refuse(request, peer, ODD_QUERY, out);
+        };
+        let who = self.who(&labels, peer);
+        let document = Document {
+            catalog: self.catalogs.current(),
+            endpoint,
+            labels,
+            raw_query,
+        };
+        let found = document
+            .catalog
+            .answer(endpoint, &document.labels, &document.raw_query);
+        let (entity, detail) = match found {
+            Ok(answer) => {
+                let mut hash = Fnv1a::new();
+                // The sink takes everything.
+                let _ = answer.render(&mut hash);
+                let (len, content_type) = (answer.len() as u64, answer.content_type());
+                let entity = Entity {
+                    len,
+                    etag: Some(ETag::new(hash.finish())),
+                    content_type,
+                };
+                let by = answer.group().unwrap_or_default();
+                (entity, cut(format_args!("{} by {by}", request.path)))
+            }
+            Err(refusal) => {
+                let text = format_args!("{refusal}\n");
+                return self.refuse_with(request, who, Status::NotFound, text, out);
+            }
+        };
+        let stage = match endpoint {
+            // Everyone gets the same: it says nothing of the machine.
+            Endpoint::BootIpxe => None,
+            Endpoint::Ipxe | Endpoint::Grub => Some(Stage::Script),
+            _ => Some(Stage::Config),
+        };
+        let event = Event {
+            who,
+            stage,
+            detail,
+            end: entity.len,
+        };
+        Ok(Answer::Document {
+            plan: respond(request, entity),
+            document,
+            event,
+        })
+    }
+
+    /// The machine that asks: by what it says of itself, else by its address.
+    fn who(&self, labels: &Labels, peer: Ipv4Addr) -> Who {
+        let said = labels
+            .get("mac")
+            .and_then(|mac| mac.parse::<MacAddr>().ok());
+        let mac = said.or_else(|| self.journal.mac_of(peer));
+        if let Some(mac) = said {
+            self.journal.learn(peer, mac);
+        }
+        Who {
+            mac,
+            ip: Some(peer),
+        }
+    }
+
+    fn refuse<A>(
+        &self,
+        request: &Request<'_>,
+        who: impl Into<Who>,
+        refusal: Refusal,
+        out: &mut [u8],
+    ) -> Result<Answer<'_, F::File, A>, TooLong> {
+        let Refusal {
+            status,
+            headline,
+            advice,
+        } = refusal;
+        let text = format_args!("{headline}\n{advice}\n");
+        self.refuse_with(request, who, status, text, out)
+    }
+
+    fn refuse_with<A>(
+        &self,
+        request: &Request<'_>,
+        who: impl Into<Who>,
+        status: Status,
+        text: fmt::Arguments<'_>,
+        out: &mut [u8],
+    ) -> Result<Answer<'_, F::File, A>, TooLong> {
+        let path = request.path;
+        let detail = format_args!("{path}: {text}");
+        self.journal
+            .record(Instant::now(), who.into(), Stage::Refused, detail);
+        write_text(out, status, request.framing, text).map(Answer::Text)
+    }
+}
+
+/// The labels in a query, and the query itself for templates. `None` if they
+/// are too long. A parameter that cannot be decoded is dropped, as matchbox
+/// does.
+fn labels_of(request: &Request<'_>) -> Option<(Labels, String<HEAD_LEN>)> {
+    let mut labels = Labels::new();
+    for parameter in request.query() {
+        let (mut key, mut value) = ([0; LABEL_LEN], [0; LABEL_LEN]);
+        let (Ok(key), Ok(value)) = (
+            parameter.name.decode(&mut key),
+            parameter.value.decode(&mut value),
+        ) else {
+            continue;
+        };
+        labels.insert(key, value).ok()?;
+    }
+    Some((labels, String::try_from(request.raw_query).ok()?))
+}

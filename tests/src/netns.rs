@@ -1,0 +1,115 @@
+//! Network namespaces joined by virtual cables, for clients that need a kernel's own stack.
+//!
+//! Linux and root only. Nothing here touches the namespace that the tests
+//! themselves run in: both ends of every cable lie in namespaces of ours.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt as _;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::tools::Tools;
+
+/// Whether namespaces can be made; says so if not.
+///
+/// A test that needs them begins with `if !netns::possible() { return Ok(()) }`.
+pub fn possible() -> bool {
+    // Nobody but root owns root's own processes.
+    let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    if !root {
+        println!("needs root: network namespaces for real clients; skipped");
+        // The harness hides the output of tests that pass; this is to be seen.
+        eprintln!("needs root: network namespaces for real clients; skipped");
+    }
+    root
+}
+
+/// A network namespace; dropping it removes it, with all interfaces inside.
+#[derive(Debug)]
+pub struct Netns {
+    name: String,
+    tools: Tools,
+}
+
+impl Netns {
+    /// A namespace with nothing but its loopback interface. `label` is for people.
+    pub fn create(tools: &Tools, label: &str) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ichor-{}-{count}-{label}", std::process::id());
+        run(tools.command("ip")?.args(["netns", "add", &name]))?;
+        let netns = Self {
+            name,
+            tools: tools.clone(),
+        };
+        netns.ip("link set lo up")?;
+        Ok(netns)
+    }
+
+    /// Joins two namespaces by a cable whose ends are called `eth0`.
+    pub fn join(&self, other: &Self) -> Result<()> {
+        let (here, there) = (&self.name, &other.name);
+        self.root_ip(&format!(
+            "link add eth0 netns {here} type veth peer name eth0 netns {there}"
+        ))?;
+        self.ip("link set eth0 up")?;
+        other.ip("link set eth0 up")
+    }
+
+    /// Gives `eth0` an address.
+    pub fn address(&self, address: Ipv4Addr, prefix: u8) -> Result<()> {
+        self.ip(&format!("address add {address}/{prefix} dev eth0"))
+    }
+
+    /// Runs `ip` inside, with its arguments separated by spaces.
+    pub fn ip(&self, arguments: &str) -> Result<()> {
+        self.root_ip(&format!("-n {} {arguments}", self.name))
+    }
+
+    /// `command`, to be run inside.
+    pub fn enter(&self, command: &Command) -> Result<Command> {
+        let mut entered = self.tools.command("ip")?;
+        entered
+            .args(["netns", "exec", &self.name])
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (key, value) in command.get_envs() {
+            match value {
+                Some(value) => entered.env(key, value),
+                None => entered.env_remove(key),
+            };
+        }
+        Ok(entered)
+    }
+
+    /// A program of the lab's tools, or of the system, to be run inside.
+    pub fn command(&self, program: &str) -> Result<Command> {
+        self.enter(&self.tools.command(program)?)
+    }
+
+    fn root_ip(&self, arguments: &str) -> Result<()> {
+        run(self.tools.command("ip")?.args(arguments.split_whitespace()))
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        if let Ok(mut ip) = self.tools.command("ip") {
+            let _ = run(ip.args(["netns", "delete", &self.name]));
+        }
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}

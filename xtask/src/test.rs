@@ -1,0 +1,57 @@
+//! `cargo xtask test`: every check of the workspace, the quick ones first.
+
+use anyhow::Result;
+use clap::Args;
+use ichor_lab::tools::{Set, Tools};
+
+use crate::steps::Steps;
+use crate::{build, cargo, firmware};
+
+/// How far to test.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Leave out what fetches tools: the cross build and the end-to-end tests.
+    #[arg(long)]
+    pub quick: bool,
+}
+
+/// Runs all checks up to the first that fails, and sums them up.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut steps = Steps::default();
+    let outcome = take_all(&mut steps, options);
+    steps.summarise();
+    outcome
+}
+
+fn take_all(steps: &mut Steps, options: &Options) -> Result<()> {
+    steps.command("format", cargo().args(["fmt", "--all", "--check"]))?;
+    steps.run("firmware without unsafe, std or alloc", firmware::check)?;
+    steps.command(
+        "lints",
+        cargo()
+            .args(["clippy", "--workspace", "--all-targets", "--quiet", "--"])
+            .args(["-D", "warnings"]),
+    )?;
+    steps.command(
+        "the ichor binary",
+        cargo().args(["build", "--package", "ichor-bastion"]),
+    )?;
+    let unit = ["test", "--workspace", "--lib", "--bins", "--no-fail-fast"];
+    steps.tests("unit tests", cargo().args(unit))?;
+    let examples = ["test", "--workspace", "--doc", "--no-fail-fast"];
+    steps.tests("examples in the documentation", cargo().args(examples))?;
+    if options.quick {
+        return Ok(());
+    }
+    steps.run("tools", || Tools::here().ensure(&Set::LAB))?;
+    steps.run("firmware for bare metal", build::firmware_for_bare_metal)?;
+    let lab = [
+        "test",
+        "--package",
+        "ichor-lab",
+        "--test",
+        "*",
+        "--no-fail-fast",
+    ];
+    steps.tests("end-to-end tests", cargo().args(lab))
+}
