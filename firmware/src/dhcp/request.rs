@@ -267,3 +267,71 @@ fn first_known(architectures: &[u8]) -> Option<Client> {
         .find(|client| !matches!(client, Client::Other(_)))
         .or_else(|| clients().next())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dhcp::fixture::Message;
+
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+    #[test]
+    fn the_parameter_list_keeps_order_and_what_is_known() {
+        let request = Message::discover(MAC).request();
+        assert_eq!(request.parameters, None);
+        assert!(request.wants(option::ROUTER), "it did not say otherwise");
+
+        let listed = Message::discover(MAC)
+            .with(55, &[6, 250, 3, 6])
+            .with(55, &[1]);
+        let request = listed.request();
+        assert_eq!(request.parameters.as_deref(), Some(&[6, 3, 1][..]));
+        assert!(!request.wants(option::DOMAIN));
+    }
+
+    #[test]
+    fn long_options_are_put_together() {
+        let id = Message::discover(MAC)
+            .with(61, &[1; 200])
+            .with(61, &[2; 55]);
+        let request = id.request();
+        assert_eq!(request.client_id.len(), 255);
+        assert_eq!(request.key, ClientKey::from_id(&request.client_id));
+        let long = id.with(61, &[3]).bytes();
+        let packet = Packet::new_checked(&long[..]).unwrap();
+        let error = Request::parse(&packet).unwrap_err();
+        assert_eq!(error, WireError::OptionLength(61, 256));
+    }
+
+    #[test]
+    fn sizes_and_links_are_read() {
+        let table = [(None, 576), (Some(100_u16), 576), (Some(1500), 1500)];
+        for (sent, understood) in table {
+            let mut message = Message::discover(MAC);
+            if let Some(sent) = sent {
+                message = message.with(57, &sent.to_be_bytes());
+            }
+            assert_eq!(message.request().max_message, understood);
+        }
+        let relayed = Message::discover(MAC).with(82, &[1, 1, 9, 5, 4, 192, 0, 2, 0]);
+        let link = relayed.request().link;
+        assert_eq!(link, Some(Ipv4Addr::new(192, 0, 2, 0)));
+        let short = Message::discover(MAC).with(82, &[5, 3, 192, 0, 2]);
+        assert_eq!(short.request().link, None);
+    }
+
+    #[test]
+    fn only_clients_are_understood() {
+        for (kind, understood) in [
+            (MessageType::Discover, true),
+            (MessageType::Inform, true),
+            (MessageType::Offer, false),
+            (MessageType::Ack, false),
+            (MessageType::Nak, false),
+        ] {
+            let bytes = Message::new(kind, MAC).bytes();
+            let packet = Packet::new_checked(&bytes[..]).unwrap();
+            assert_eq!(Request::parse(&packet).is_ok(), understood, "{kind:?}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ mod netboot;
 mod probe;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use core::net::Ipv4Addr;
 
@@ -96,7 +97,9 @@ pub struct Counters {
 ///     server.on_timer(now, &journal);
 ///     // Nothing is promised before the log knows it.
 ///     server.persist(now, &mut log).await;
-///     while let Some(transmit) = server.poll_transmit(now.mono, &mut buf) { … }
+///     while let Some(transmit) = server.poll_transmit(now.mono, &mut buf) {
+///         send(transmit, &buf);
+///     }
 ///     // Wait for a packet, or until server.next_deadline().
 /// }
 /// ```
