@@ -128,12 +128,15 @@ impl From<(MacAddr, Ipv4Addr)> for Who {
     }
 }
 
-/// A ring of the last `EVENTS` events, and the addresses of the last
-/// `MACHINES` machines, by which HTTP and TFTP requests are given a MAC.
+/// A ring of the last `EVENTS` events, and who uses which address, by which
+/// HTTP and TFTP requests are given a MAC.
+///
+/// An address is found by its low bits: up to `MACHINES` neighbouring ones
+/// keep out of each other's way, and a later one takes an older one's place.
 #[derive(Debug)]
 pub struct Journal<const EVENTS: usize, const MACHINES: usize> {
     ring: RefCell<Deque<Event, EVENTS>>,
-    machines: RefCell<Deque<(Ipv4Addr, MacAddr), MACHINES>>,
+    machines: [Cell<(Ipv4Addr, MacAddr)>; MACHINES],
     next: Cell<u64>,
     reader: RefCell<WakerRegistration>,
 }
@@ -143,17 +146,23 @@ impl<const EVENTS: usize, const MACHINES: usize> Journal<EVENTS, MACHINES> {
     pub const fn new() -> Self {
         Self {
             ring: RefCell::new(Deque::new()),
-            machines: RefCell::new(Deque::new()),
+            machines: [const { Cell::new((Ipv4Addr::UNSPECIFIED, MacAddr([0; 6]))) }; MACHINES],
             next: Cell::new(1),
             reader: RefCell::new(WakerRegistration::new()),
         }
+    }
+
+    fn machine(&self, ip: Ipv4Addr) -> &Cell<(Ipv4Addr, MacAddr)> {
+        &self.machines[ip.to_bits() as usize % MACHINES]
     }
 
     /// The event numbered `seq`, or the oldest one kept if that is gone.
     pub async fn next(&self, seq: u64) -> Event {
         core::future::poll_fn(|cx| {
             let ring = self.ring.borrow();
-            if let Some(event) = ring.iter().find(|e| e.seq >= seq) {
+            let oldest = self.next.get() - ring.len() as u64;
+            let index = usize::try_from(seq.saturating_sub(oldest)).unwrap_or(usize::MAX);
+            if let Some(event) = ring.get(index) {
                 return Poll::Ready(event.clone());
             }
             self.reader.borrow_mut().register(cx.waker());
@@ -208,23 +217,12 @@ impl<const EVENTS: usize, const MACHINES: usize> Record for Journal<EVENTS, MACH
     }
 
     fn learn(&self, ip: Ipv4Addr, mac: MacAddr) {
-        let mut machines = self.machines.borrow_mut();
-        if let Some(known) = machines.iter_mut().find(|(known, _)| *known == ip) {
-            known.1 = mac;
-            return;
-        }
-        if machines.is_full() {
-            machines.pop_front();
-        }
-        let _ = machines.push_back((ip, mac));
+        self.machine(ip).set((ip, mac));
     }
 
     fn mac_of(&self, ip: Ipv4Addr) -> Option<MacAddr> {
-        self.machines
-            .borrow()
-            .iter()
-            .find(|(known, _)| *known == ip)
-            .map(|(_, mac)| *mac)
+        let (known, mac) = self.machine(ip).get();
+        (known == ip && mac.is_unicast()).then_some(mac)
     }
 }
 
@@ -279,6 +277,7 @@ mod tests {
         }
         assert_eq!(now(journal.next(1)).unwrap().seq, 2);
         journal.learn(IP, MAC);
+        assert_eq!(journal.mac_of(IP), Some(MAC));
         journal.learn(Ipv4Addr::new(192, 0, 2, 11), MAC);
         assert_eq!(journal.mac_of(IP), None);
     }

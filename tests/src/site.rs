@@ -54,6 +54,7 @@ impl Site {
             pool: Some("192.0.2.10-192.0.2.250".to_owned()),
             more: more.iter().map(|flag| (*flag).to_owned()).collect(),
         };
+        std::fs::create_dir_all(&settings.data)?;
         let command = self.server.enter(&Command::new(Ichor::program()?))?;
         let mut ichor = Ichor::start(command, &settings, &self.folder)?;
         let clients = self.clients()?;

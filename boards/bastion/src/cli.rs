@@ -93,6 +93,7 @@ fn command() -> Command {
         .about("Netboot server: DHCP, TFTP and HTTP in one process, from a matchbox folder")
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .args_override_self(true)
         .subcommands([serve, explain])
 }
 

@@ -66,24 +66,24 @@ impl Log for Stderr {
 /// A thread that writes lines to standard output, so that whoever reads them
 /// cannot hold up the stack.
 pub(crate) struct Printer {
-    lines: SyncSender<String>,
+    batches: SyncSender<String>,
 }
 
-/// Lines that wait for the thread.
-const LINES: usize = 256;
+/// Batches of lines that wait for the thread.
+const BATCHES: usize = 16;
 
 impl Printer {
     /// Starts the thread. It ends with the process, or when nobody reads any
     /// more.
     pub(crate) fn start() -> io::Result<Self> {
-        let (lines, waiting) = sync_channel::<String>(LINES);
+        let (batches, waiting) = sync_channel::<String>(BATCHES);
         std::thread::Builder::new()
             .name("printer".into())
             .spawn(move || {
                 let mut stdout = io::stdout();
-                while let Ok(line) = waiting.recv() {
+                while let Ok(lines) = waiting.recv() {
                     if stdout
-                        .write_all(line.as_bytes())
+                        .write_all(lines.as_bytes())
                         .and_then(|()| stdout.flush())
                         .is_err()
                     {
@@ -91,20 +91,22 @@ impl Printer {
                     }
                 }
             })?;
-        Ok(Self { lines })
+        Ok(Self { batches })
     }
 
-    /// Prints an event; false if the thread is too far behind just now.
-    pub(crate) fn print(&self, format: LogFormat, event: &Event) -> bool {
-        !matches!(
-            self.lines.try_send(line(format, event)),
-            Err(TrySendError::Full(_))
-        )
+    /// Prints some lines; gives them back if the thread is too far behind
+    /// just now.
+    pub(crate) fn print(&self, lines: String) -> Result<(), String> {
+        match self.batches.try_send(lines) {
+            Err(TrySendError::Full(lines)) => Err(lines),
+            // With nobody to read them, there is nothing to wait for.
+            Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
+        }
     }
 }
 
 /// One event as a line of the chosen format, with its newline.
-fn line(format: LogFormat, event: &Event) -> String {
+pub(crate) fn line(format: LogFormat, event: &Event) -> String {
     let mut line = String::new();
     // Writing to a String cannot fail.
     let _ = match format {

@@ -5,6 +5,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::rc::Rc;
+use std::task::Poll;
 
 use embassy_executor::Spawner;
 use embassy_net::driver::{Driver as _, HardwareAddress};
@@ -34,7 +35,7 @@ use crate::capacity::{
 };
 use crate::cli::{LogFormat, Serve};
 use crate::failure::{Failure, Kind};
-use crate::output::Printer;
+use crate::output::{self, Printer};
 
 /// Where leases are kept unless the owner says otherwise.
 const STATE_FOLDER: &str = "/var/lib/ichor";
@@ -498,16 +499,25 @@ async fn run_http(stack: Stack<'static>, port: u16, site: &'static BoardSite) ->
 async fn print_journal(journal: &'static BoardJournal, format: LogFormat, printer: Printer) {
     let mut seq = 1;
     loop {
-        let event = journal.next(seq).await;
-        if event.seq > seq {
-            log::warn!(
-                "{} events were lost: standard output is too slow",
-                event.seq - seq
-            );
+        // All that is there by now goes out in one piece.
+        let mut lines = String::new();
+        let mut lost = 0;
+        let mut event = journal.next(seq).await;
+        loop {
+            lost += event.seq - seq;
+            seq = event.seq + 1;
+            lines += &output::line(format, &event);
+            match embassy_futures::poll_once(journal.next(seq)) {
+                Poll::Ready(next) => event = next,
+                Poll::Pending => break,
+            }
         }
-        seq = event.seq + 1;
-        while !printer.print(format, &event) {
-            Timer::after(Duration::from_millis(100)).await;
+        if lost > 0 {
+            log::warn!("{lost} events were not printed: standard output is too slow");
+        }
+        while let Err(unprinted) = printer.print(lines) {
+            lines = unprinted;
+            Timer::after(Duration::from_millis(10)).await;
         }
     }
 }
