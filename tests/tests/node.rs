@@ -15,8 +15,12 @@ use ichor_lab::tools::{Asset, Set, Tools};
 /// An emulated boot takes 4 s on an idle machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
+/// Reads a request before it answers: to close a connection with a request
+/// unread resets it, and the node may lose the answer.
+const SERVER: &str = "while IFS= read -r line && [ ${#line} -gt 1 ]; do :; done; cat answer\n";
+
 /// QEMU's own user network answers DHCP; with `restrict=on` nothing leaves it.
-/// `guestfwd` stands for a web server: it sends a file to whoever connects.
+/// `guestfwd` stands for a web server: it runs a script for each connection.
 #[test]
 fn a_node_fetches_its_config_and_reports_it_once() -> Result<()> {
     let tools = Tools::with(&[Set::Boot, Set::Images])?;
@@ -25,6 +29,7 @@ fn a_node_fetches_its_config_and_reports_it_once() -> Result<()> {
     let config = "machine:\n  type: worker\n";
     let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{config}");
     fs::write(folder.join("answer"), answer)?;
+    fs::write(folder.join("server.sh"), SERVER)?;
     initrd::write(&tools, &folder.join("initrd.gz"))?;
 
     let mut qemu = tools.command("qemu-system-aarch64")?;
@@ -51,7 +56,7 @@ fn a_node_fetches_its_config_and_reports_it_once() -> Result<()> {
         "virtio-net-pci,netdev=n,mac=52:54:00:00:00:2a",
         "-netdev",
     ])
-    .arg("user,id=n,restrict=on,guestfwd=tcp:10.0.2.100:80-cmd:cat answer")
+    .arg("user,id=n,restrict=on,guestfwd=tcp:10.0.2.100:80-cmd:sh server.sh")
     .current_dir(&folder)
     .stdin(Stdio::null())
     .stdout(Stdio::piped());
@@ -83,21 +88,23 @@ fn a_node_fetches_its_config_and_reports_it_once() -> Result<()> {
     assert_eq!(up.len(), 1, "one report of being up in:\n{console}");
     let sum = sha256(config.as_bytes())?;
     let expected = format!("mac=52:54:00:00:00:2a ip=10.0.2.15 config={sum} uptime=");
-    assert!(up[0].starts_with(&expected), "{}", up[0]);
+    assert!(up[0].starts_with(&expected), "{expected} in:\n{console}");
     assert!(
         told.contains(
             &"config from http://10.0.2.100/config?m=52%3A54%3A00%3A00%3A00%3A2a&n=${unknown}"
         ),
-        "{told:#?}"
+        "the variables filled in, in:\n{console}"
     );
     assert!(
         console
             .replace('\r', "")
-            .contains(&format!("config begins\n{config}"))
+            .contains(&format!("config begins\n{config}")),
+        "the config in:\n{console}"
     );
     assert_eq!(
         told.last(),
-        Some(&&*format!("sha256 {sum} http://10.0.2.100/again"))
+        Some(&&*format!("sha256 {sum} http://10.0.2.100/again")),
+        "the sum last, in:\n{console}"
     );
     Ok(())
 }
