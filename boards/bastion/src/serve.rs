@@ -348,11 +348,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
         let server = TFTP.init_with(|| tftp::Server::new(settings));
         spawner.spawn(run_tftp(stack, server, port, settings.ports, files, journal).map_err(full)?);
     }
-    let site: &'static BoardSite = Box::leak(Box::new(Site {
-        files,
-        journal,
-        catalogs,
-    }));
+    let site: &'static BoardSite = Box::leak(Box::new(Site::new(files, journal, catalogs)));
     for connection in 0..CONNECTIONS {
         let port = config.http_ports[connection % config.http_ports.len()];
         spawner.spawn(run_http(stack, port, site).map_err(full)?);

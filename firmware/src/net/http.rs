@@ -85,6 +85,7 @@ impl Line<'_> {
                     self.conn.finished(Instant::now());
                 }
                 Progress::Reply(reply) => {
+                    site.note_malformed(self.peer, &reply.refusal);
                     let len = reply.write(&mut out).map_err(|_| Broken)?;
                     self.send_bytes(&out[..len]).await?;
                 }
