@@ -98,8 +98,21 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
     }
 
     pub(super) fn other_server(&mut self, now: Now, server: Ipv4Addr) {
-        if self.logged.other_server.count(now.mono).is_some() {
-            warn!("another DHCP server answers on this LAN: {}", server);
+        if self.logged.other_server.count(now.mono).is_none() {
+            return;
+        }
+        if self.config.mode == Mode::Proxy {
+            warn!(
+                "another server on this LAN names boot files: {}; machines may follow it: \
+                 take its boot options away, or stop ichor",
+                server
+            );
+        } else {
+            warn!(
+                "another DHCP server answers on this LAN: {}; machines may follow it: \
+                 switch it off, or set dhcp = \"proxy\" here to leave addresses to it",
+                server
+            );
         }
     }
 }
