@@ -51,7 +51,11 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         }
         // A proxy needs a server beside it that gives addresses. One that
         // names boot files, too, is one too many.
-        let boots = options.first(options::VENDOR_CLASS).is_some();
+        let has = |code| options.first(code).is_some();
+        let file = packet.file().first().is_some_and(|first| *first != 0);
+        let boots = has(options::VENDOR_CLASS)
+            || has(options::BOOT_FILE)
+            || (file && !has(options::OVERLOAD));
         match self.config.mode {
             Mode::Server => self.other_server(now, server),
             Mode::Proxy if boots => self.other_server(now, server),
