@@ -80,7 +80,7 @@ impl<'a, F, J, C> Site<'a, F, J, C> {
         if let Some(missed) = self.malformed.borrow_mut().count(Instant::now()) {
             let (code, headline) = (refusal.status.code(), refusal.headline);
             warn!(
-                "http: {} was answered {}: {} ({} more not shown)",
+                "http: {} was answered {}: {}{}",
                 peer, code, headline, missed
             );
         }

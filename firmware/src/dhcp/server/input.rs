@@ -95,7 +95,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         self.counters.malformed += 1;
         if let Some(missed) = self.logged.malformed.count(now.mono) {
             warn!(
-                "dhcp: ignored a packet from {} ({}): {} ({} more not shown)",
+                "dhcp: ignored a packet from {} ({}): {}{}",
                 meta.src_mac, meta.src_ip, error, missed
             );
         }
