@@ -93,6 +93,28 @@ impl Netns {
         self.enter(&self.tools.command(program)?)
     }
 
+    /// Runs `work` on a thread of its own whose sockets are this namespace's.
+    #[cfg(target_os = "linux")]
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        use std::os::fd::AsFd as _;
+
+        use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+        // Where iproute2 keeps them.
+        let path = format!("/run/netns/{}", self.name);
+        let link = fs::File::open(&path).with_context(|| format!("cannot open {path}"))?;
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                move_into_link_name_space(link.as_fd(), Some(LinkNameSpaceType::Network))
+                    .with_context(|| format!("cannot enter {path}"))?;
+                work()
+            });
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
     fn root_ip(&self, arguments: &str) -> Result<()> {
         run(self.tools.command("ip")?.args(arguments.split_whitespace()))
     }

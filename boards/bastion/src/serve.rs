@@ -82,6 +82,11 @@ pub(crate) fn run(request: Serve) -> Result<(), Failure> {
             "nic: say where frames come from, for instance --nic packet:eth0",
         )
     })?;
+    // Settings come first, as far as they are known: with a wrong one there is
+    // no use in trying again, as there is with an interface not there yet.
+    if config.address != Address::Host {
+        config.check().map_err(config_failure)?;
+    }
     let nic = AnyNic::open(&spec, &reactor).map_err(nic_failure)?;
     let share = open_address(&mut config, &spec, &nic)?;
     config.check().map_err(config_failure)?;
@@ -146,15 +151,14 @@ fn configure(request: &Serve) -> Result<(Config, Board), Failure> {
                 .read(&text)
                 .map_err(|error| Failure::new(Kind::Config, error.in_file(&name)))?;
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if !request.data.is_dir() {
-                let message = format!(
-                    "{}: no such folder: --data names the matchbox folder",
-                    request.data.display()
-                );
-                return Err(Failure::new(Kind::Config, message));
-            }
+        Err(_) if !request.data.is_dir() => {
+            let message = format!(
+                "{}: no such folder: --data names the matchbox folder",
+                request.data.display()
+            );
+            return Err(Failure::new(Kind::Config, message));
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
             return Err(Failure::new(
                 Kind::Config,
@@ -182,11 +186,8 @@ fn open_address(
             .map_err(io_failure("choosing the frames for the stack"))
     };
     match config.address {
-        Address::Unset => Err(Failure::new(
-            Kind::Config,
-            "address: give the stack one of its own with its prefix, for instance \
-             --address 192.168.1.2/24, or share this machine's with --address host",
-        )),
+        // The check of the settings does not let it pass.
+        Address::Unset => Ok(None),
         Address::Own(address, prefix) => {
             let broadcast = (prefix < 31).then(|| address | !netmask(prefix));
             admit(&Admission {
