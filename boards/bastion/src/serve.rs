@@ -17,6 +17,7 @@ use ichor::dhcp::{self, Mode};
 use ichor::journal::Journal;
 use ichor::net::dhcp::{Own, Task};
 use ichor::net::mux::{Divert, Mux, Neighbours};
+use ichor::net::nudge::Flows;
 use ichor::net::shelf::Shelf;
 use ichor::net::site::Site;
 use ichor::{MacAddr, net, tftp};
@@ -60,6 +61,7 @@ type BoardSite = Site<'static, DataFolder, BoardJournal, BoardCatalog>;
 type BoardTask = Task<'static, LogFile, UnixClock, BoardJournal, FRAMES, FRAMES>;
 
 static DIVERT: ConstStaticCell<BoardDivert> = ConstStaticCell::new(Divert::new());
+static FLOWS: ConstStaticCell<Flows> = ConstStaticCell::new(Flows::new());
 static NEIGHBOURS: ConstStaticCell<Neighbours> = ConstStaticCell::new(Neighbours::new());
 static DHCP: ConstStaticCell<BoardDhcp> = ConstStaticCell::new(dhcp::Server::new());
 static TFTP: StaticCell<BoardTftp> = StaticCell::new();
@@ -276,6 +278,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
     let journal: &'static BoardJournal = JOURNAL.take();
     let divert: &'static BoardDivert = DIVERT.take();
     let neighbours: &'static Neighbours = NEIGHBOURS.take();
+    let flows: &'static Flows = FLOWS.take();
     let catalogs: &'static Shelf<BoardCatalog> = CATALOGS.take();
 
     // The stack.
@@ -287,7 +290,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
         dns_servers: Default::default(),
     };
     let (stack, runner) = embassy_net::new(
-        Mux::new(nic, divert, neighbours),
+        Mux::new(nic, divert, neighbours, flows),
         embassy_net::Config::ipv4_static(static_config),
         RESOURCES.init(StackResources::new()),
         entropy.seed(),
@@ -352,7 +355,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
     let site: &'static BoardSite = Box::leak(Box::new(Site::new(files, journal, catalogs)));
     for connection in 0..CONNECTIONS {
         let port = config.http_ports[connection % config.http_ports.len()];
-        spawner.spawn(run_http(stack, port, site).map_err(full)?);
+        spawner.spawn(run_http(stack, port, site, flows).map_err(full)?);
     }
 
     let mut manager = ServiceManager::from_env();
@@ -487,9 +490,14 @@ async fn run_tftp(
 }
 
 #[embassy_executor::task(pool_size = CONNECTIONS)]
-async fn run_http(stack: Stack<'static>, port: u16, site: &'static BoardSite) -> ! {
+async fn run_http(
+    stack: Stack<'static>,
+    port: u16,
+    site: &'static BoardSite,
+    flows: &'static Flows,
+) -> ! {
     let (mut receive, mut send) = (vec![0; RECEIVE_BUFFER], vec![0; SEND_BUFFER]);
-    net::http::serve(stack, port, site, &mut receive, &mut send).await
+    net::http::serve(stack, port, site, flows, &mut receive, &mut send).await
 }
 
 #[embassy_executor::task]
