@@ -29,9 +29,7 @@ fn a_machine_boots_by_u_boot() -> Result<()> {
 #[test]
 fn it_also_boots_over_a_bad_cable() -> Result<()> {
     let patience = Duration::from_secs(300);
-    // Not as bad as elsewhere: of 21,000 blocks, each one that is lost twice
-    // costs U-Boot a second.
-    let faults = Fault::bad_cable(0.003, 3);
+    let faults = Fault::bad_cable(0.05, 3);
     a_machine_boots(
         "boot_uboot_bad_cable",
         Via::Uboot,
