@@ -3,6 +3,7 @@
 //! Linux and root only. Nothing here touches the namespace that the tests
 //! themselves run in: both ends of every cable lie in namespaces of ours.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt as _;
@@ -17,14 +18,19 @@ use crate::tools::Tools;
 ///
 /// A test that needs them begins with `if !netns::possible() { return Ok(()) }`.
 pub fn possible() -> bool {
-    // Nobody but root owns root's own processes.
-    let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    if !root {
+    let permitted = permitted();
+    if !permitted {
         println!("needs root: network namespaces for real clients; skipped");
         // The harness hides the output of tests that pass; this is to be seen.
         eprintln!("needs root: network namespaces for real clients; skipped");
     }
-    root
+    permitted
+}
+
+/// Whether this is root, who alone may make namespaces.
+pub fn permitted() -> bool {
+    // Nobody but root owns root's own processes.
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
 /// A network namespace; dropping it removes it, with all interfaces inside.
@@ -72,22 +78,31 @@ impl Netns {
     /// `command`, to be run inside.
     pub fn enter(&self, command: &Command) -> Result<Command> {
         let mut entered = self.tools.command("ip")?;
-        entered
-            .args(["netns", "exec", &self.name])
-            .arg(command.get_program())
-            .args(command.get_args());
-        for (key, value) in command.get_envs() {
-            match value {
-                Some(value) => entered.env(key, value),
-                None => entered.env_remove(key),
-            };
+        // `env` sets what the command needs: set here, it would keep `ip`
+        // from its own libraries.
+        entered.args(["netns", "exec", &self.name, "env"]);
+        // Its options come before its assignments.
+        for (key, _) in command.get_envs().filter(|(_, value)| value.is_none()) {
+            entered.arg("-u").arg(key);
         }
+        for (key, value) in command.get_envs() {
+            let Some(value) = value else { continue };
+            let mut assignment = key.to_owned();
+            assignment.extend([OsStr::new("="), value]);
+            entered.arg(assignment);
+        }
+        entered.arg(command.get_program()).args(command.get_args());
         Ok(entered)
     }
 
     /// A program of the lab's tools, or of the system, to be run inside.
     pub fn command(&self, program: &str) -> Result<Command> {
         self.enter(&self.tools.command(program)?)
+    }
+
+    /// Its name, for arguments of [`Netns::ip`].
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     fn root_ip(&self, arguments: &str) -> Result<()> {
