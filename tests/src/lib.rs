@@ -1,5 +1,6 @@
 //! The virtual lab: a switch with faults, machines in QEMU, real clients.
 
+pub mod bridge;
 pub mod checksum;
 pub mod clients;
 pub mod console;
