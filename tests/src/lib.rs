@@ -14,6 +14,7 @@ pub mod lab;
 pub mod netns;
 pub mod node;
 mod pcap;
+pub mod peers;
 pub mod qemu;
 mod queue;
 pub mod service;
