@@ -107,8 +107,8 @@ impl DataFolder {
         fs::write(&path, content).with_context(cannot)
     }
 
-    /// What Talos' own profile says, and what the test node is to fetch and hash.
-    fn kernel_args(&self) -> Vec<String> {
+    /// The kernel's arguments: what Talos' own profile says, and what the test node is to fetch and hash.
+    pub fn kernel_args(&self) -> Vec<String> {
         let server = self.server;
         [
             "initrd=initramfs",

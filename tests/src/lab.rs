@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::data::{DataFolder, Node};
 use crate::ichor::{Ichor, Settings};
-use crate::qemu::{Machine, Parts, Turn, Via};
+use crate::qemu::{Machine, Parts, Turn, Via, Wire};
 use crate::switch::Switch;
 use crate::tools::{Set, Tools};
 
@@ -128,7 +128,7 @@ impl Lab {
             name: &name,
             mac: [0x52, 0x54, 0, 0, 0, number],
             via,
-            wire: &self.sockets.path(&name),
+            wire: Wire::Switch(&self.sockets.path(&name)),
             folder: &self.folder,
             script_url: &format!("http://{SERVER}:8080/boot.ipxe"),
         };

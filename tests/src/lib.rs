@@ -1,10 +1,12 @@
 //! The virtual lab: a switch with faults, machines in QEMU, real clients.
 
+pub mod bridge;
 pub mod checksum;
 pub mod clients;
 pub mod console;
 pub mod data;
 pub mod faults;
+pub mod host;
 pub mod ichor;
 pub mod initrd;
 pub mod journal;
@@ -12,8 +14,10 @@ pub mod lab;
 pub mod netns;
 pub mod node;
 mod pcap;
+pub mod peers;
 pub mod qemu;
 mod queue;
+pub mod service;
 pub mod site;
 pub mod switch;
 pub mod tools;

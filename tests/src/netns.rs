@@ -3,6 +3,7 @@
 //! Linux and root only. Nothing here touches the namespace that the tests
 //! themselves run in: both ends of every cable lie in namespaces of ours.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
@@ -18,16 +19,21 @@ use crate::tools::Tools;
 ///
 /// A test that needs them begins with `if !netns::possible() { return Ok(()) }`.
 pub fn possible() -> bool {
-    // Nobody but root owns root's own processes.
-    let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    if !root {
+    let permitted = permitted();
+    if !permitted {
         // Not by a macro: the harness hides what those print in tests that pass.
         let _ = writeln!(
             io::stderr(),
             "skipped, needs root: network namespaces for real clients"
         );
     }
-    root
+    permitted
+}
+
+/// Whether this is root, who alone may make namespaces.
+pub fn permitted() -> bool {
+    // Nobody but root owns root's own processes.
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
 /// A network namespace; dropping it removes it, with all interfaces inside.
@@ -75,16 +81,20 @@ impl Netns {
     /// `command`, to be run inside.
     pub fn enter(&self, command: &Command) -> Result<Command> {
         let mut entered = self.tools.command("ip")?;
-        entered
-            .args(["netns", "exec", &self.name])
-            .arg(command.get_program())
-            .args(command.get_args());
-        for (key, value) in command.get_envs() {
-            match value {
-                Some(value) => entered.env(key, value),
-                None => entered.env_remove(key),
-            };
+        // `env` sets what the command needs: set here, it would keep `ip`
+        // from its own libraries.
+        entered.args(["netns", "exec", &self.name, "env"]);
+        // Its options come before its assignments.
+        for (key, _) in command.get_envs().filter(|(_, value)| value.is_none()) {
+            entered.arg("-u").arg(key);
         }
+        for (key, value) in command.get_envs() {
+            let Some(value) = value else { continue };
+            let mut assignment = key.to_owned();
+            assignment.extend([OsStr::new("="), value]);
+            entered.arg(assignment);
+        }
+        entered.arg(command.get_program()).args(command.get_args());
         Ok(entered)
     }
 
@@ -113,6 +123,11 @@ impl Netns {
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Its name, for arguments of [`Netns::ip`].
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     fn root_ip(&self, arguments: &str) -> Result<()> {

@@ -1,4 +1,4 @@
-//! A server and a client, each in a namespace of its own, with one cable between them.
+//! A server and a client, each in a namespace of its own, and perhaps a machine in QEMU.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -6,43 +6,90 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::bridge::Bridge;
 use crate::clients::Clients;
+use crate::data::{DataFolder, Node};
 use crate::ichor::{Ichor, Settings};
 use crate::lab;
 use crate::netns::Netns;
+use crate::qemu::{Machine, Parts, Turn, Via};
 use crate::tools::{Set, Tools};
 
 /// The client's own address, outside the server's pool.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+/// The machine's network card.
+const MACHINE: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
 
 /// Two namespaces; see [`crate::netns`] for what they need.
 #[derive(Debug)]
 pub struct Site {
     // In the order in which they must end: the server before its namespace.
     ichor: Option<Ichor>,
+    bridge: Option<Bridge>,
     client: Netns,
     server: Netns,
+    tools: Tools,
     folder: PathBuf,
 }
 
 impl Site {
-    /// The namespaces and the cable, and an empty folder `target/lab/NAME`.
+    /// The namespaces with a cable between them, and an empty folder
+    /// `target/lab/NAME`.
     pub fn new(name: &str) -> Result<Self> {
-        let tools = Tools::with(&[Set::Clients])?;
-        let folder = lab::folder(name)?;
-        let server = Netns::create(&tools, "server")?;
-        let client = Netns::create(&tools, "client")?;
-        server.join(&client)?;
-        client.address(CLIENT, 24)?;
+        let site = Self::apart(name, Tools::with(&[Set::Clients])?)?;
+        site.server.join(&site.client)?;
+        site.client.address(CLIENT, 24)?;
+        Ok(site)
+    }
+
+    /// The same with a bridge in place of the cable, for a machine besides.
+    pub fn with_machine(name: &str) -> Result<Self> {
+        let tools = Tools::with(&[Set::Clients, Set::Boot, Set::Images])?;
+        let mut site = Self::apart(name, tools)?;
+        site.bridge = Some(Bridge::join(&site.tools, &[&site.server, &site.client])?);
+        site.client.address(CLIENT, 24)?;
+        Ok(site)
+    }
+
+    fn apart(name: &str, tools: Tools) -> Result<Self> {
         Ok(Self {
             ichor: None,
-            client,
-            server,
-            folder,
+            bridge: None,
+            client: Netns::create(&tools, "client")?,
+            server: Netns::create(&tools, "server")?,
+            folder: lab::folder(name)?,
+            tools,
         })
     }
 
-    /// Starts the server on the cable, at `address` (`host` shares the
+    /// Builds the data folder, which knows the machine, and returns both.
+    pub fn fill(&self) -> Result<(DataFolder, Node)> {
+        let [a, b, c, d, e, f] = MACHINE;
+        let node = Node {
+            mac: format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"),
+            hostname: lab::node_name(1),
+        };
+        let nodes = std::slice::from_ref(&node);
+        let data = DataFolder::build(&self.data(), &self.tools, lab::SERVER, nodes)?;
+        Ok((data, node))
+    }
+
+    /// Powers the machine on, once it is its turn. It boots by PXE.
+    pub fn power_on(&self) -> Result<Machine> {
+        let bridge = self.bridge.as_ref();
+        let parts = Parts {
+            name: &lab::node_name(1),
+            mac: MACHINE,
+            via: Via::Pxe,
+            wire: bridge.context("this site has no machine")?.wire(),
+            folder: &self.folder,
+            script_url: "",
+        };
+        Machine::power_on(&self.tools, &parts, Some(Turn::wait()?))
+    }
+
+    /// Starts the server on its `eth0`, at `address` (`host` shares the
     /// kernel's), and waits until it answers HTTP.
     pub fn serve(&mut self, address: &str, more: &[&str]) -> Result<()> {
         let settings = Settings {
@@ -71,7 +118,7 @@ impl Site {
         self.ichor.as_mut().context("the server was not started")
     }
 
-    /// Clients on the other end of the cable.
+    /// Clients at the client's `eth0`.
     pub fn clients(&self) -> Result<Clients<'_>> {
         Clients::new(&self.client, &self.folder.join("client"))
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use dhcproto::v4::{self, DhcpOption, OptionCode};
 use dhcproto::{Decodable, Decoder};
-use ichor_lab::qemu::{Machine, Parts, Turn, Via};
+use ichor_lab::qemu::{Machine, Parts, Turn, Via, Wire};
 use ichor_lab::switch::Switch;
 use ichor_lab::tools::{Set, Tools};
 
@@ -30,7 +30,7 @@ fn first_discover(via: Via) -> Result<(u16, Option<Vec<u8>>)> {
             name: "node",
             mac: MAC,
             via,
-            wire: &wire,
+            wire: Wire::Switch(&wire),
             folder: &folder,
             script_url: "http://192.0.2.1:8080/boot.ipxe",
         },

@@ -1,5 +1,6 @@
-//! The one front door to the workspace: `cargo xtask setup | demo | test | build`.
+//! The one front door to the workspace: `cargo xtask setup | demo | test | build | bench`.
 
+mod bench;
 mod build;
 mod cross;
 mod demo;
@@ -30,6 +31,9 @@ enum Task {
     Test(test::Options),
     /// Build for a board.
     Build(build::Options),
+    /// Measure ichor beside what it takes the place of.
+    #[command(subcommand)]
+    Bench(bench::Row),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Build(options) => build::run(&options),
+        Task::Bench(row) => bench::run(&row),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

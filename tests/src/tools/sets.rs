@@ -9,6 +9,8 @@ pub enum Set {
     Clients,
     /// arm64 files to boot: kernel, busybox, iPXE, the systemd EFI stub.
     Images,
+    /// Servers to compare with: nginx, beside the dnsmasq of [`Set::Clients`].
+    Peers,
     /// tshark, to decode captures.
     Capture,
     /// A Rust compiler with sources, for targets the user's own cannot build.
@@ -21,10 +23,11 @@ pub enum Set {
 
 impl Set {
     /// Every set.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Boot,
         Self::Clients,
         Self::Images,
+        Self::Peers,
         Self::Capture,
         Self::Cross,
         Self::CrossLinker,
@@ -38,6 +41,7 @@ impl Set {
             Self::Boot => &BOOT,
             Self::Clients => &CLIENTS,
             Self::Images => &IMAGES,
+            Self::Peers => &PEERS,
             Self::Capture => &CAPTURE,
             Self::Cross => &CROSS,
             Self::CrossLinker => &CROSS_LINKER,
@@ -255,6 +259,17 @@ static IMAGES: Spec = Spec {
     ],
     probes: &[],
     elsewhere: &[],
+};
+
+static PEERS: Spec = Spec {
+    name: "peers",
+    origin: Origin::Machine,
+    packages: &[Package("nginx-light")],
+    probes: &[probe("nginx", "-v", "nginx version")],
+    elsewhere: &[
+        ("Fedora", "sudo dnf install nginx"),
+        ("Arch", "sudo pacman -S nginx"),
+    ],
 };
 
 static CAPTURE: Spec = Spec {
