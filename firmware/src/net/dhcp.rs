@@ -246,7 +246,13 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
             });
             self.divert.flush();
             let answer = self.inbound_until(Instant::now() + OWN_PROBE_INTERVAL, |frame| {
-                Arp::parse(frame).filter(|arp| arp.ip == ip && arp.mac != mac)
+                // Who uses it, or probes for it at the same time
+                // (RFC 5227 §2.1.1).
+                let claims = |arp: &Arp| {
+                    let probes = !arp.reply && arp.ip.is_unspecified() && arp.target == ip;
+                    arp.mac != mac && (arp.ip == ip || probes)
+                };
+                Arp::parse(frame).filter(claims)
             });
             if let Some(arp) = answer.await {
                 return Some(arp.mac);

@@ -225,15 +225,15 @@ impl<T: embassy_net::driver::RxToken, const IN: usize, const OUT: usize>
                         divert.inbound.push(frame);
                         f(&mut [])
                     }
-                    Kind::Answer if filter.probes => {
-                        divert.inbound.push(frame);
+                    kind @ (Kind::Answer | Kind::Arp) => {
+                        if filter.probes {
+                            divert.inbound.push(frame);
+                        }
+                        if kind == Kind::Arp {
+                            neighbours.answer_probe(frame, &divert.outbound);
+                        }
                         f(frame)
                     }
-                    Kind::Arp => {
-                        neighbours.answer_probe(frame, &divert.outbound);
-                        f(frame)
-                    }
-                    Kind::Answer => f(frame),
                     Kind::Tcp => {
                         neighbours.hear(frame);
                         flows.observe(frame);
