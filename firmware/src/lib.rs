@@ -36,4 +36,4 @@ pub mod tftp;
 mod throttle;
 
 pub use mac::{MacAddr, ParseMacError};
-pub use throttle::Throttle;
+pub use throttle::{Missed, Throttle};

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// Longest line kept; a firmware that draws menus never ends its lines.
 const MAX_LINE: usize = 4096;
 
+/// Bytes read at once, as many as a pipe holds on Linux.
+const BATCH: usize = 64 * 1024;
+
 /// One line, without escape sequences and without its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -61,16 +64,17 @@ impl Console {
         let recorder = console.clone();
         thread::spawn(move || {
             let mut splitter = Splitter::default();
-            let mut buf = [0; 4096];
+            // A server under load must not wait for us: whole batches at once.
+            let mut buf = vec![0; BATCH];
             // An error ends the output just as its end does.
             while let Ok(n @ 1..) = output.read(&mut buf) {
                 let at = start.elapsed();
-                for text in splitter.lines(&buf[..n]) {
-                    let line = Line { at, text };
-                    // The log is for people; the test goes on without it.
-                    let _ = writeln!(log, "{line}");
-                    recorder.lock().lines.push(line);
-                }
+                let lines = splitter.lines(&buf[..n]);
+                let lines: Vec<Line> = lines.into_iter().map(|text| Line { at, text }).collect();
+                let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+                // The log is for people; the test goes on without it.
+                let _ = log.write_all(text.as_bytes());
+                recorder.lock().lines.extend(lines);
                 recorder.shared.changed.notify_all();
             }
             recorder.lock().ended = true;

@@ -3,10 +3,11 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::console::Console;
 use crate::journal::Event;
@@ -92,8 +93,13 @@ impl Ichor {
     pub fn start(mut command: Command, settings: &Settings, folder: &Path) -> Result<Self> {
         fs::create_dir_all(&settings.state)
             .with_context(|| format!("cannot create {}", settings.state.display()))?;
+        command.args(settings.flags());
+        Self::run(command, folder)
+    }
+
+    /// Starts `command` as it is, with all its arguments.
+    pub fn run(mut command: Command, folder: &Path) -> Result<Self> {
         let mut process = command
-            .args(settings.flags())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -187,6 +193,27 @@ impl Ichor {
     /// The process, for signals.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Sends the process a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.process), signal).context("cannot send a signal")
+    }
+
+    /// Waits until the process ends by itself. Its log is complete then.
+    pub fn wait_for_end(&mut self, timeout: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + timeout;
+        while Instant::now() < deadline {
+            if let Some(status) = self.process.try_wait()? {
+                self.log.find(usize::MAX, timeout, |_| None::<()>);
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        bail!(
+            "ichor is still there after {timeout:?}:\n{}",
+            self.log.tail(20)
+        );
     }
 
     /// Ends it without any warning, as a power cut does (SIGKILL).

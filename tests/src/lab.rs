@@ -80,7 +80,7 @@ impl Lab {
         self.serve_with(&[])
     }
 
-    /// Starts the server with further flags.
+    /// Starts the server with further flags; `--pool` takes the place of [`POOL`].
     pub fn serve_with(&mut self, more: &[&str]) -> Result<()> {
         self.ichor = None;
         let settings = Settings {
@@ -89,7 +89,7 @@ impl Lab {
             nic: format!("wire:{}", self.sockets.path(ICHOR).display()),
             address: format!("{SERVER}/24"),
             dhcp: "server".to_owned(),
-            pool: Some(POOL.to_owned()),
+            pool: (!more.contains(&"--pool")).then(|| POOL.to_owned()),
             more: more.iter().map(|flag| (*flag).to_owned()).collect(),
         };
         let command = Command::new(Ichor::program()?);

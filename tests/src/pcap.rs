@@ -17,10 +17,17 @@ const LINKTYPE_ETHERNET: u16 = 1;
 const COMMENT: u16 = 1;
 const INTERFACE_NAME: u16 = 2;
 
+/// Bytes of whole frames in a file; beyond them data gives way, so that a
+/// transfer which never ends does not fill the disk.
+const WHOLE_FRAMES: u64 = 128 * 1024 * 1024;
+/// What is kept of each frame then: the headers.
+const HEADERS: usize = 96;
+
 /// An open capture file.
 #[derive(Debug)]
 pub(crate) struct Capture {
     file: BufWriter<File>,
+    written: u64,
     interfaces: Vec<Arc<str>>,
     block: Vec<u8>,
 }
@@ -29,6 +36,7 @@ impl Capture {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let mut capture = Self {
             file: BufWriter::with_capacity(256 * 1024, File::create(path)?),
+            written: 0,
             interfaces: Vec::new(),
             block: Vec::new(),
         };
@@ -49,12 +57,16 @@ impl Capture {
         let time = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_micros() as u64);
-        let len = frame.len() as u32;
+        let kept = match self.written {
+            ..WHOLE_FRAMES => frame,
+            _ => &frame[..frame.len().min(HEADERS)],
+        };
+        let (kept_len, len) = (kept.len() as u32, frame.len() as u32);
         self.begin(ENHANCED_PACKET);
-        for word in [interface, (time >> 32) as u32, time as u32, len, len] {
+        for word in [interface, (time >> 32) as u32, time as u32, kept_len, len] {
             self.put(&word.to_ne_bytes());
         }
-        self.put(frame);
+        self.put(kept);
         self.pad();
         if !comment.is_empty() {
             self.option(COMMENT, comment);
@@ -106,6 +118,42 @@ impl Capture {
         let len = (self.block.len() as u32 + 4).to_ne_bytes();
         self.block[4..8].copy_from_slice(&len);
         self.put(&len);
+        self.written += self.block.len() as u64;
         let _ = self.file.write_all(&self.block);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_follow_each_other_and_name_the_port() {
+        let path = std::env::temp_dir().join(format!("ichor-pcap-{}", std::process::id()));
+        let mut capture = Capture::create(&path).unwrap();
+        let port = Arc::from("node-1");
+        capture.frame(&port, &[7; 61], "dropped");
+        capture.frame(&port, &[7; 60], "");
+        capture.flush();
+        let file = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let word = |at: usize| u32::from_ne_bytes(file[at..at + 4].try_into().unwrap());
+        let (mut at, mut kinds) = (0, Vec::new());
+        while at < file.len() {
+            let len = word(at + 4);
+            assert_eq!(len % 4, 0);
+            kinds.push((word(at), len));
+            at += len as usize;
+            assert_eq!(word(at - 4), len, "the length stands at both ends");
+        }
+        let comment = 4 + "dropped".len().next_multiple_of(4) as u32;
+        let want = [
+            (SECTION_HEADER, 28),
+            (INTERFACE, 16 + 4 + 8 + 4),
+            (ENHANCED_PACKET, 28 + 64 + comment + 4),
+            (ENHANCED_PACKET, 28 + 60 + 4),
+        ];
+        assert_eq!(kinds, want);
+        assert!(file.windows(6).any(|text| text == b"node-1"));
     }
 }

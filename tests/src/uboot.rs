@@ -3,8 +3,15 @@
 /// The name that U-Boot asks for (`boot_script_dhcp` of its environment).
 pub const SCRIPT: &str = "boot.scr.uimg";
 
-/// U-Boot's own TFTP client asks for windows when told to (RFC 7440).
-const WINDOW: u8 = 16;
+/// U-Boot's TFTP client asks for windows when told to (RFC 7440). Several of
+/// them, sent again, must fit into the 32 buffers of its virtio driver: once
+/// all are full it receives nothing any more, as it never tells the device
+/// which ones it has emptied.
+const WINDOW: u8 = 4;
+/// Milliseconds after which it repeats itself; it accepts no less.
+const TIMEOUT_MS: u16 = 1000;
+/// How often it may do so in one transfer; ten times by itself.
+const TIMEOUTS: u16 = 1000;
 
 /// A script that loads `kernel` and `initrd` by TFTP, from the server that
 /// DHCP named, and starts them.
@@ -15,6 +22,8 @@ pub fn boot_script(kernel: &str, initrd: &str, args: &str) -> Vec<u8> {
     let args = args.replace("${mac}", "${ethaddr}");
     let text = format!(
         "setenv tftpwindowsize {WINDOW}\n\
+         setenv tftptimeout {TIMEOUT_MS}\n\
+         setenv tftptimeoutcountmax {TIMEOUTS}\n\
          tftpboot ${{kernel_addr_r}} {kernel} && \
          tftpboot ${{ramdisk_addr_r}} {initrd} && \
          setenv bootargs \"{args}\" && \

@@ -84,6 +84,8 @@ fn no_acknowledged_lease_is_lost_or_given_twice() -> Result<()> {
     let port = lab.switch().port("clients");
     for death in 0..DEATHS {
         lab.serve_with(&flags)?;
+        xid += 1;
+        promises.note(mac(0), raw::lease(&port, mac(0), xid)?);
         // At another point of its work each time.
         let end = Instant::now() + Duration::from_millis(300 + 137 * death);
         load(&port, &mut promises, &mut xid, end)?;

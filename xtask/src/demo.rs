@@ -200,15 +200,15 @@ impl Show {
                 let Some(says) = node::says(&line.text) else {
                     continue;
                 };
-                let stage = if says.starts_with("up ") {
-                    "up"
-                } else if says.starts_with("failed") {
+                let (stage, detail) = if let Some(detail) = says.strip_prefix("up ") {
+                    ("up", detail)
+                } else if let Some(detail) = says.strip_prefix("failed: ") {
                     node.failed = true;
-                    "failed"
+                    ("failed", detail)
                 } else {
                     continue;
                 };
-                let (stage, detail) = (stage.to_owned(), says.to_owned());
+                let (stage, detail) = (stage.to_owned(), detail.to_owned());
                 note(
                     node,
                     self.terminal,

@@ -70,7 +70,7 @@ impl Board {
         Key::new(
             "user",
             "NAME",
-            "user to become once the sockets are open, when started as root [nobody]",
+            "user to become once the sockets are open, when started as root [ichor, or else nobody]",
             |board, text| {
                 board.user = Some(text.into());
                 Ok(())

@@ -17,6 +17,7 @@ use ichor::dhcp::{self, Mode};
 use ichor::journal::Journal;
 use ichor::net::dhcp::{Own, Task};
 use ichor::net::mux::{Divert, Mux, Neighbours};
+use ichor::net::nudge::Flows;
 use ichor::net::shelf::Shelf;
 use ichor::net::site::Site;
 use ichor::{MacAddr, net, tftp};
@@ -60,6 +61,7 @@ type BoardSite = Site<'static, DataFolder, BoardJournal, BoardCatalog>;
 type BoardTask = Task<'static, LogFile, UnixClock, BoardJournal, FRAMES, FRAMES>;
 
 static DIVERT: ConstStaticCell<BoardDivert> = ConstStaticCell::new(Divert::new());
+static FLOWS: ConstStaticCell<Flows> = ConstStaticCell::new(Flows::new());
 static NEIGHBOURS: ConstStaticCell<Neighbours> = ConstStaticCell::new(Neighbours::new());
 static DHCP: ConstStaticCell<BoardDhcp> = ConstStaticCell::new(dhcp::Server::new());
 static TFTP: StaticCell<BoardTftp> = StaticCell::new();
@@ -80,6 +82,11 @@ pub(crate) fn run(request: Serve) -> Result<(), Failure> {
             "nic: say where frames come from, for instance --nic packet:eth0",
         )
     })?;
+    // Settings come first, as far as they are known: with a wrong one there is
+    // no use in trying again, as there is with an interface not there yet.
+    if config.address != Address::Host {
+        config.check().map_err(config_failure)?;
+    }
     let nic = AnyNic::open(&spec, &reactor).map_err(nic_failure)?;
     let share = open_address(&mut config, &spec, &nic)?;
     config.check().map_err(config_failure)?;
@@ -144,15 +151,14 @@ fn configure(request: &Serve) -> Result<(Config, Board), Failure> {
                 .read(&text)
                 .map_err(|error| Failure::new(Kind::Config, error.in_file(&name)))?;
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if !request.data.is_dir() {
-                let message = format!(
-                    "{}: no such folder: --data names the matchbox folder",
-                    request.data.display()
-                );
-                return Err(Failure::new(Kind::Config, message));
-            }
+        Err(_) if !request.data.is_dir() => {
+            let message = format!(
+                "{}: no such folder: --data names the matchbox folder",
+                request.data.display()
+            );
+            return Err(Failure::new(Kind::Config, message));
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
             return Err(Failure::new(
                 Kind::Config,
@@ -180,11 +186,8 @@ fn open_address(
             .map_err(io_failure("choosing the frames for the stack"))
     };
     match config.address {
-        Address::Unset => Err(Failure::new(
-            Kind::Config,
-            "address: give the stack one of its own with its prefix, for instance \
-             --address 192.168.1.2/24, or share this machine's with --address host",
-        )),
+        // The check of the settings does not let it pass.
+        Address::Unset => Ok(None),
         Address::Own(address, prefix) => {
             let broadcast = (prefix < 31).then(|| address | !netmask(prefix));
             admit(&Admission {
@@ -275,6 +278,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
     let journal: &'static BoardJournal = JOURNAL.take();
     let divert: &'static BoardDivert = DIVERT.take();
     let neighbours: &'static Neighbours = NEIGHBOURS.take();
+    let flows: &'static Flows = FLOWS.take();
     let catalogs: &'static Shelf<BoardCatalog> = CATALOGS.take();
 
     // The stack.
@@ -286,7 +290,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
         dns_servers: Default::default(),
     };
     let (stack, runner) = embassy_net::new(
-        Mux::new(nic, divert, neighbours),
+        Mux::new(nic, divert, neighbours, flows),
         embassy_net::Config::ipv4_static(static_config),
         RESOURCES.init(StackResources::new()),
         entropy.seed(),
@@ -348,14 +352,10 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
         let server = TFTP.init_with(|| tftp::Server::new(settings));
         spawner.spawn(run_tftp(stack, server, port, settings.ports, files, journal).map_err(full)?);
     }
-    let site: &'static BoardSite = Box::leak(Box::new(Site {
-        files,
-        journal,
-        catalogs,
-    }));
+    let site: &'static BoardSite = Box::leak(Box::new(Site::new(files, journal, catalogs)));
     for connection in 0..CONNECTIONS {
         let port = config.http_ports[connection % config.http_ports.len()];
-        spawner.spawn(run_http(stack, port, site).map_err(full)?);
+        spawner.spawn(run_http(stack, port, site, flows).map_err(full)?);
     }
 
     let mut manager = ServiceManager::from_env();
@@ -490,9 +490,14 @@ async fn run_tftp(
 }
 
 #[embassy_executor::task(pool_size = CONNECTIONS)]
-async fn run_http(stack: Stack<'static>, port: u16, site: &'static BoardSite) -> ! {
+async fn run_http(
+    stack: Stack<'static>,
+    port: u16,
+    site: &'static BoardSite,
+    flows: &'static Flows,
+) -> ! {
     let (mut receive, mut send) = (vec![0; RECEIVE_BUFFER], vec![0; SEND_BUFFER]);
-    net::http::serve(stack, port, site, &mut receive, &mut send).await
+    net::http::serve(stack, port, site, flows, &mut receive, &mut send).await
 }
 
 #[embassy_executor::task]

@@ -24,7 +24,8 @@ impl Config {
         match self.address {
             Address::Unset => wrong!(
                 "address",
-                "is missing: set it to an address for ichor, like \"192.168.1.2/24\""
+                "is missing: set it to an address for ichor, like \"192.168.1.2/24\", \
+                 or to \"host\" to share the machine's"
             ),
             Address::Host if own.is_unspecified() => {
                 wrong!(

@@ -537,7 +537,8 @@ fn what_does_not_go_together_is_said() {
     let mut config = Config::new();
     assert_eq!(
         config.check().unwrap_err().to_string(),
-        "address: is missing: set it to an address for ichor, like \"192.168.1.2/24\""
+        "address: is missing: set it to an address for ichor, like \"192.168.1.2/24\", \
+         or to \"host\" to share the machine's"
     );
     config.set("address", "192.168.1.2/24").unwrap();
     config.set("dhcp", "server").unwrap();

@@ -2,14 +2,15 @@
 
 use core::fmt;
 use core::future::poll_fn;
-use core::net::Ipv4Addr;
+use core::net::SocketAddrV4;
 use core::task::{Context, Poll, Waker};
 
 use embassy_net::tcp::TcpSocket;
-use embassy_net::{IpAddress, Stack};
+use embassy_net::{IpAddress, IpEndpoint, Stack};
 use embassy_time::{Duration, Instant, with_deadline};
 use ichor_hal::Files;
 
+use super::nudge::{Flows, Patience};
 use super::site::{Answer, Event, Site};
 use crate::catalog::{Answers, Window};
 use crate::http::{Connection, HEAD_LEN, Limits, Plan, Progress, RESPONSE_HEAD_LEN, Timeout};
@@ -30,6 +31,7 @@ pub async fn serve<F: Files, J: Record, C: Answers>(
     stack: Stack<'_>,
     port: u16,
     site: &Site<'_, F, J, C>,
+    flows: &Flows,
     receive: &mut [u8],
     send: &mut [u8],
 ) -> ! {
@@ -40,11 +42,23 @@ pub async fn serve<F: Files, J: Record, C: Answers>(
         if socket.accept(port).await.is_err() {
             continue;
         }
-        let Some(IpAddress::Ipv4(peer)) = socket.remote_endpoint().map(|peer| peer.addr) else {
+        let Some(IpEndpoint {
+            addr: IpAddress::Ipv4(ip),
+            port: peer_port,
+        }) = socket.remote_endpoint()
+        else {
             continue;
         };
-        let conn = Connection::new(Instant::now(), Limits::DEFAULT);
-        let mut line = Line { socket, conn, peer };
+        let peer = SocketAddrV4::new(ip, peer_port);
+        let mut line = Line {
+            socket,
+            conn: Connection::new(Instant::now(), Limits::DEFAULT),
+            peer,
+            flows,
+            patience: Patience::new(flows.patience(peer)),
+            written: 0,
+            acknowledged: 0,
+        };
         if line.serve(site).await.is_err() {
             // A reset: the peer must not take what it has for the whole.
             line.socket.abort();
@@ -61,7 +75,13 @@ struct Broken;
 struct Line<'s> {
     socket: TcpSocket<'s>,
     conn: Connection<HEAD_LEN>,
-    peer: Ipv4Addr,
+    peer: SocketAddrV4,
+    flows: &'s Flows,
+    patience: Patience,
+    /// Bytes handed to the socket, and how many of them the peer had when
+    /// somebody looked last.
+    written: u64,
+    acknowledged: u64,
 }
 
 impl Line<'_> {
@@ -78,13 +98,14 @@ impl Line<'_> {
                     }
                 }
                 Progress::Request(request) => {
-                    let answer = site.answer(&request, self.peer, &mut out).await;
+                    let answer = site.answer(&request, *self.peer.ip(), &mut out).await;
                     self.send_answer(site, answer.map_err(|_| Broken)?, &mut out)
                         .await?;
                     self.flush().await?;
                     self.conn.finished(Instant::now());
                 }
                 Progress::Reply(reply) => {
+                    site.note_malformed(*self.peer.ip(), &reply.refusal);
                     let len = reply.write(&mut out).map_err(|_| Broken)?;
                     self.send_bytes(&out[..len]).await?;
                 }
@@ -250,26 +271,66 @@ impl Line<'_> {
         &mut self,
         fill: impl FnOnce(&mut [u8]) -> (usize, R),
     ) -> Result<R, Broken> {
-        let deadline = self.conn.deadline();
+        loop {
+            let wait = self.next_look()?;
+            if with_deadline(wait, self.socket.wait_write_ready())
+                .await
+                .is_ok()
+            {
+                break;
+            }
+            self.look_for_progress();
+        }
         let written = self.socket.write_with(|room| {
             let (n, result) = fill(room);
             (n, (n, result))
         });
-        match with_deadline(deadline, written).await {
-            Ok(Ok((n, result))) => {
-                self.conn.progress(Instant::now(), n);
-                Ok(result)
-            }
-            Ok(Err(_)) | Err(_) => Err(Broken),
+        let (n, result) = written.await.map_err(|_| Broken)?;
+        self.written += n as u64;
+        if self.has_progressed() {
+            self.patience.progressed();
         }
+        self.conn.progress(Instant::now(), n);
+        Ok(result)
     }
 
     /// Waits until the peer has everything.
     async fn flush(&mut self) -> Result<(), Broken> {
-        match with_deadline(self.conn.deadline(), self.socket.flush()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Broken),
+        loop {
+            let wait = self.next_look()?;
+            match with_deadline(wait, self.socket.flush()).await {
+                Ok(flushed) => return flushed.map_err(|_| Broken),
+                Err(_) => self.look_for_progress(),
+            }
         }
+    }
+
+    /// When to look whether the peer has acknowledged anything; an error if it
+    /// was too slow already.
+    fn next_look(&self) -> Result<Instant, Broken> {
+        let now = Instant::now();
+        let deadline = self.conn.deadline();
+        if now >= deadline {
+            return Err(Broken);
+        }
+        Ok(deadline.min(now + self.patience.wait()))
+    }
+
+    /// Has the stack send again if nothing was acknowledged since the last
+    /// look.
+    fn look_for_progress(&mut self) {
+        if self.has_progressed() {
+            self.patience.progressed();
+        } else {
+            self.flows.stalled(self.peer);
+            self.patience.nudged();
+        }
+    }
+
+    /// Whether the peer has acknowledged anything since this was asked last.
+    fn has_progressed(&mut self) -> bool {
+        let acknowledged = self.written.saturating_sub(self.socket.send_queue() as u64);
+        core::mem::replace(&mut self.acknowledged, acknowledged) < acknowledged
     }
 
     /// Ends the connection so that the peer sees the last reply: closes this

@@ -4,7 +4,9 @@
 //! - takes DHCP frames out of the stream (to servers and, from foreign ones,
 //!   to clients) and gives them to the DHCP task,
 //! - lets that task see ARP and echo replies while it probes an address,
-//! - sends that task's frames, and
+//! - sends that task's frames,
+//! - repeats a TCP peer's last ACK when its connection stands still
+//!   ([`nudge`](super::nudge)), and
 //! - teaches the stack who its neighbours are from the packets they send, so
 //!   that a thousand machines that start at once are answered without an ARP
 //!   exchange each (smoltcp asks for one neighbour a second).
@@ -18,6 +20,7 @@ use embassy_sync::waitqueue::WakerRegistration;
 use embassy_time::Duration;
 
 use super::frames::{ARP_LEN, Arp, FrameRing};
+use super::nudge::{ACK_LEN, Flows};
 use crate::MacAddr;
 use crate::dhcp::wire::{BOOT_SERVER_PORT, CLIENT_PORT, SERVER_PORT};
 
@@ -92,15 +95,22 @@ pub struct Mux<'a, D: Driver, const IN: usize, const OUT: usize> {
     nic: D,
     divert: &'a Divert<IN, OUT>,
     neighbours: &'a Neighbours,
+    flows: &'a Flows,
 }
 
 impl<'a, D: Driver, const IN: usize, const OUT: usize> Mux<'a, D, IN, OUT> {
     /// Puts the mux in front of `nic`.
-    pub fn new(nic: D, divert: &'a Divert<IN, OUT>, neighbours: &'a Neighbours) -> Self {
+    pub fn new(
+        nic: D,
+        divert: &'a Divert<IN, OUT>,
+        neighbours: &'a Neighbours,
+        flows: &'a Flows,
+    ) -> Self {
         Self {
             nic,
             divert,
             neighbours,
+            flows,
         }
     }
 
@@ -135,12 +145,16 @@ impl<D: Driver, const IN: usize, const OUT: usize> Driver for Mux<'_, D, IN, OUT
             let arp = self.neighbours.news.take()?;
             return Some((RxToken::Announcement(arp), tx));
         }
+        if self.flows.has_frame(cx) {
+            return Some((RxToken::Nudge(self.flows), self.nic.transmit(cx)?));
+        }
         let (rx, tx) = self.nic.receive(cx)?;
         Some((
             RxToken::Frame {
                 rx,
                 divert: self.divert,
                 neighbours: self.neighbours,
+                flows: self.flows,
             },
             tx,
         ))
@@ -173,9 +187,13 @@ pub enum RxToken<'a, T, const IN: usize, const OUT: usize> {
         divert: &'a Divert<IN, OUT>,
         /// Who has been heard from.
         neighbours: &'a Neighbours,
+        /// What TCP peers said last.
+        flows: &'a Flows,
     },
     /// Made here: a neighbour that spoke without asking for our address.
     Announcement(Arp),
+    /// Said before: a TCP peer's last ACK.
+    Nudge(&'a Flows),
 }
 
 impl<T: embassy_net::driver::RxToken, const IN: usize, const OUT: usize>
@@ -188,10 +206,17 @@ impl<T: embassy_net::driver::RxToken, const IN: usize, const OUT: usize>
                 arp.emit(MacAddr::BROADCAST, &mut frame);
                 f(&mut frame)
             }
+            Self::Nudge(flows) => {
+                let mut frame = [0; ACK_LEN];
+                let waits = flows.take_frame(|ack| frame.copy_from_slice(ack)).is_some();
+                // The stack skips empty frames.
+                f(if waits { &mut frame } else { &mut [] })
+            }
             Self::Frame {
                 rx,
                 divert,
                 neighbours,
+                flows,
             } => rx.consume(|frame| {
                 let filter = divert.filter.get();
                 match Kind::of(frame) {
@@ -209,6 +234,11 @@ impl<T: embassy_net::driver::RxToken, const IN: usize, const OUT: usize>
                         f(frame)
                     }
                     Kind::Answer => f(frame),
+                    Kind::Tcp => {
+                        neighbours.hear(frame);
+                        flows.observe(frame);
+                        f(frame)
+                    }
                     Kind::Dhcp | Kind::Ipv4 => {
                         neighbours.hear(frame);
                         f(frame)
@@ -229,6 +259,8 @@ enum Kind {
     Answer,
     /// Another ARP frame.
     Arp,
+    /// A TCP segment.
+    Tcp,
     /// Another IPv4 packet.
     Ipv4,
     Other,
@@ -237,6 +269,7 @@ enum Kind {
 impl Kind {
     fn of(frame: &[u8]) -> Self {
         const UDP: u8 = 17;
+        const TCP: u8 = 6;
         const ICMP: u8 = 1;
         let Some((header, packet)) = frame.split_at_checked(14) else {
             return Self::Other;
@@ -267,6 +300,7 @@ impl Kind {
                         Self::Dhcp
                     }
                     (ICMP, [0, ..]) => Self::Answer,
+                    (TCP, _) if !later_fragment => Self::Tcp,
                     _ => Self::Ipv4,
                 }
             }

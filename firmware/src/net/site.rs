@@ -1,7 +1,7 @@
 //! What a path stands for: files under `assets/`, and what the catalog says of
 //! a machine.
 
-use core::cell::Ref;
+use core::cell::{Ref, RefCell};
 use core::fmt;
 use core::net::Ipv4Addr;
 
@@ -10,7 +10,6 @@ use heapless::String;
 use ichor_hal::{FileError, Files};
 
 use super::shelf::Shelf;
-use crate::MacAddr;
 use crate::catalog::{Answers, Endpoint, Labels, Role};
 use crate::cut::cut;
 use crate::fnv::Fnv1a;
@@ -20,6 +19,7 @@ use crate::http::{
 };
 use crate::journal::{DETAIL_LEN, Record, Stage, Who};
 use crate::tftp::stage_of;
+use crate::{MacAddr, Throttle};
 
 /// Longest key or value of a query, decoded.
 const LABEL_LEN: usize = 256;
@@ -50,14 +50,41 @@ const ODD_QUERY: Refusal = Refusal::new(
     "A machine is described by a few short labels such as mac=52-54-00-12-34-56.",
 );
 
-/// What all connections share.
+/// What all connections share: the data folder, the journal of who got what,
+/// and the catalog of who boots what.
 pub struct Site<'a, F, J, C> {
-    /// The data folder.
-    pub files: &'a F,
-    /// Where it is noted who got what.
-    pub journal: &'a J,
-    /// Who boots what.
-    pub catalogs: &'a Shelf<C>,
+    pub(super) files: &'a F,
+    pub(super) journal: &'a J,
+    catalogs: &'a Shelf<C>,
+    malformed: RefCell<Throttle>,
+}
+
+impl<'a, F, J, C> Site<'a, F, J, C> {
+    /// A site without connections.
+    pub fn new(files: &'a F, journal: &'a J, catalogs: &'a Shelf<C>) -> Self {
+        Self {
+            files,
+            journal,
+            catalogs,
+            malformed: RefCell::default(),
+        }
+    }
+
+    /// How many requests were no HTTP, or asked for what no path can mean.
+    pub fn malformed(&self) -> u64 {
+        self.malformed.borrow().total()
+    }
+
+    /// Counts a request that could not even be read.
+    pub(super) fn note_malformed(&self, peer: Ipv4Addr, refusal: &Refusal) {
+        if let Some(missed) = self.malformed.borrow_mut().count(Instant::now()) {
+            let (code, headline) = (refusal.status.code(), refusal.headline);
+            warn!(
+                "http: {} was answered {}: {}{}",
+                peer, code, headline, missed
+            );
+        }
+    }
 }
 
 /// How a request is answered.

@@ -14,9 +14,15 @@ use super::window::{Ack, Window};
 use super::wire::{self, BLKSIZE_DEFAULT, ErrorCode, HEADER_LEN, Mode, Options, Repr};
 use super::{Config, LocalPort};
 
-/// Pause before a packet is sent again, unless the client asked for another
-/// (RFC 2349). Doubles with every repetition.
+/// Pause before a packet is sent again, until it is known how long the client
+/// takes to answer. Doubles with every repetition.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// The shortest pause for a client that answers at once, and how many of its
+/// usual round trips it is given. A client that asks for a timeout (RFC 2349)
+/// means how long it waits itself: U-Boot says five seconds. The pause is
+/// never longer than that, but a lost packet is not worth waiting so long.
+const RETRY_SHORTEST: Duration = Duration::from_millis(40);
+const RETRY_ROUND_TRIPS: u32 = 4;
 /// Longest such pause.
 const RETRY_LONGEST: Duration = Duration::from_secs(8);
 /// Time without progress after which a transfer is given up (RFC 7440 §5
@@ -291,12 +297,24 @@ impl<F> Transfer<F> {
     }
 
     fn first_retry(&self) -> Duration {
+        let longest = self.asked_pause();
+        let usual = self
+            .window
+            .usual_round_trip()
+            .map(|usual| usual * RETRY_ROUND_TRIPS);
+        usual
+            .map_or(RETRY_FIRST, |pause| pause.max(RETRY_SHORTEST))
+            .min(longest)
+    }
+
+    /// The longest first pause.
+    fn asked_pause(&self) -> Duration {
         let asked = self.options.timeout.map(u64::from);
         asked.map_or(RETRY_FIRST, Duration::from_secs)
     }
 
     fn give_up_after(&self) -> Duration {
-        GIVE_UP_AFTER.max(self.first_retry() * 4)
+        GIVE_UP_AFTER.max(self.asked_pause() * 4)
     }
 
     /// Ends the transfer with an ERROR packet.

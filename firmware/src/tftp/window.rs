@@ -29,6 +29,8 @@ pub(super) struct Window {
     restarted_at: Instant,
     /// The shortest time that an ACK ever took.
     round_trip: Option<Duration>,
+    /// What an ACK takes of late (the SRTT of RFC 6298).
+    smoothed: Option<Duration>,
     /// The last block of the file, once known.
     last: Option<u64>,
     /// Timeouts since the last ACK that moved on.
@@ -66,6 +68,7 @@ impl Window {
             before: 0,
             restarted_at: Instant::MIN,
             round_trip: None,
+            smoothed: None,
             last: None,
             timeouts: 0,
             repeated: false,
@@ -84,6 +87,7 @@ impl Window {
     /// The OACK was acknowledged after this time, if it was sent but once.
     pub(super) fn agreed(&mut self, took: Option<Duration>) {
         self.round_trip = took;
+        self.smoothed = took;
         self.timeouts = 0;
         self.open = self.size;
     }
@@ -91,6 +95,12 @@ impl Window {
     fn measure(&mut self, took: Duration) {
         let shortest = self.round_trip.map_or(took, |known| known.min(took));
         self.round_trip = Some(shortest);
+        self.smoothed = Some(self.smoothed.map_or(took, |usual| (usual * 7 + took) / 8));
+    }
+
+    /// How long an ACK takes of late, if any was seen that can be told.
+    pub(super) const fn usual_round_trip(&self) -> Option<Duration> {
+        self.smoothed
     }
 
     /// Sends the window again.

@@ -1,5 +1,6 @@
 //! The data folder: kernels, profiles and templates, read in place.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,6 +13,9 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::Reactor;
 use crate::watch::Watch;
+
+/// Links that are warned of, each once.
+const MAX_WARNED: usize = 16;
 
 /// What happens to a symbolic link that leaves the data folder. Links that
 /// stay inside are always followed.
@@ -29,6 +33,8 @@ pub struct DataFolder {
     root: PathBuf,
     folder: OwnedFd,
     symlinks: Symlinks,
+    /// Links that the owner was warned of.
+    warned: RefCell<Vec<String>>,
     watch: Watch,
 }
 
@@ -46,6 +52,7 @@ impl DataFolder {
             root,
             folder,
             symlinks,
+            warned: RefCell::default(),
         })
     }
 
@@ -67,13 +74,24 @@ impl DataFolder {
         };
         opened.map_err(|errno| {
             if errno == rustix::io::Errno::XDEV {
-                log::warn!(
-                    "{path} is a symbolic link that leaves {}: not served; put the file inside or allow such links",
-                    self.root.display()
-                );
+                self.warn_of_link(path);
             }
             file_error(errno)
         })
+    }
+
+    /// Once for each link, as long as they are few: clients ask again and again.
+    fn warn_of_link(&self, path: &str) {
+        let mut warned = self.warned.borrow_mut();
+        if warned.len() >= MAX_WARNED || warned.iter().any(|known| known == path) {
+            return;
+        }
+        warned.push(path.into());
+        log::warn!(
+            "{path} is a symbolic link that leaves {}: not served; put the file inside, \
+             or set `follow-symlinks = true`",
+            self.root.display()
+        );
     }
 
     #[cfg(target_os = "linux")]

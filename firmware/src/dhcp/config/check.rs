@@ -219,11 +219,11 @@ mod tests {
             ),
             (
                 |c| c.subnets[0].prefix = 26,
-                "pool 192.0.2.50–192.0.2.99 is not inside its subnet 192.0.2.0/26",
+                "pool 192.0.2.50-192.0.2.99 is not inside its subnet 192.0.2.0/26",
             ),
             (
                 |c| c.subnets[0].pool.as_mut().unwrap().last = Ipv4Addr::new(192, 0, 2, 9),
-                "pool 192.0.2.50–192.0.2.9: the lower address comes first",
+                "pool 192.0.2.50-192.0.2.9: the lower address comes first",
             ),
             (
                 |c| c.subnets[0].prefix = 0,

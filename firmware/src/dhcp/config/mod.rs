@@ -214,14 +214,14 @@ impl Pool {
 
 impl fmt::Display for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}–{}", self.first, self.last)
+        write!(f, "{}-{}", self.first, self.last)
     }
 }
 
 #[cfg(feature = "defmt")]
 impl defmt::Format for Pool {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "{}–{}", self.first, self.last);
+        defmt::write!(f, "{}-{}", self.first, self.last);
     }
 }
 

@@ -42,10 +42,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         let Some(subnet) = self.subnet_of(&request, meta) else {
             if let Some(missed) = self.logged.unknown_relay.count(now.mono) {
                 let link = request.link.unwrap_or(request.repr.giaddr);
-                warn!(
-                    "dhcp: relay {} is in no subnet configured ({} more not shown)",
-                    link, missed
-                );
+                warn!("dhcp: relay {} is in no subnet configured{}", link, missed);
             }
             return;
         };
@@ -152,7 +149,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         self.counters.conflicts += 1;
         if let Some(missed) = self.logged.conflict.count(now.mono) {
             warn!(
-                "dhcp: {} is in use by {}, not offered for {} ({} more not shown)",
+                "dhcp: {} is in use by {}, not offered for {}{}",
                 probe.ip,
                 Host(by),
                 Span(u64::from(self.config.lease.quarantine)),
@@ -335,8 +332,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         let (ip, mac) = (self.leases.get(slot).ip, query.request.mac());
         if let Some(missed) = self.logged.conflict.count(now.mono) {
             warn!(
-                "dhcp: {} declined {}: somebody else uses it; not offered for {} \
-                 ({} more not shown)",
+                "dhcp: {} declined {}: somebody else uses it; not offered for {}{}",
                 mac,
                 ip,
                 Span(u64::from(self.config.lease.quarantine)),
@@ -403,7 +399,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         if let Some(missed) = self.logged.reserved_taken.count(now.mono) {
             warn!(
                 "dhcp: {} is reserved for {}, but somebody else has it until their lease ends; \
-                 offering {} meanwhile ({} more not shown)",
+                 offering {} meanwhile{}",
                 reserved,
                 query.request.mac(),
                 ip,
@@ -434,16 +430,15 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         match error {
             NoAddress::PoolEmpty(pool) => warn!(
                 "dhcp: pool {} is empty: {} leases, next expires in {}; \
-                 widen --pool or shorten --lease ({} more not shown)",
+                 widen --pool or shorten --lease{}",
                 pool,
                 taken,
                 Span(next),
                 missed
             ),
-            NoAddress::NoPool | NoAddress::TableFull => warn!(
-                "dhcp: no address for {}: {} ({} more not shown)",
-                mac, why, missed
-            ),
+            NoAddress::NoPool | NoAddress::TableFull => {
+                warn!("dhcp: no address for {}: {}{}", mac, why, missed);
+            }
         }
     }
 }

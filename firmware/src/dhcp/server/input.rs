@@ -51,7 +51,11 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         }
         // A proxy needs a server beside it that gives addresses. One that
         // names boot files, too, is one too many.
-        let boots = options.first(options::VENDOR_CLASS).is_some();
+        let has = |code| options.first(code).is_some();
+        let file = packet.file().first().is_some_and(|first| *first != 0);
+        let boots = has(options::VENDOR_CLASS)
+            || has(options::BOOT_FILE)
+            || (file && !has(options::OVERLOAD));
         match self.config.mode {
             Mode::Server => self.other_server(now, server),
             Mode::Proxy if boots => self.other_server(now, server),
@@ -91,15 +95,28 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         self.counters.malformed += 1;
         if let Some(missed) = self.logged.malformed.count(now.mono) {
             warn!(
-                "dhcp: ignored a packet from {} ({}): {} ({} more not shown)",
+                "dhcp: ignored a packet from {} ({}): {}{}",
                 meta.src_mac, meta.src_ip, error, missed
             );
         }
     }
 
     pub(super) fn other_server(&mut self, now: Now, server: Ipv4Addr) {
-        if self.logged.other_server.count(now.mono).is_some() {
-            warn!("another DHCP server answers on this LAN: {}", server);
+        if self.logged.other_server.count(now.mono).is_none() {
+            return;
+        }
+        if self.config.mode == Mode::Proxy {
+            warn!(
+                "another server on this LAN names boot files: {}; machines may follow it: \
+                 take its boot options away, or stop ichor",
+                server
+            );
+        } else {
+            warn!(
+                "another DHCP server answers on this LAN: {}; machines may follow it: \
+                 switch it off, or set dhcp = \"proxy\" here to leave addresses to it",
+                server
+            );
         }
     }
 }

@@ -244,7 +244,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         self.counters.dropped += (before - self.outbox.len()) as u64;
         if let Some(missed) = self.logged.log_failed.count(now.mono) {
             error!(
-                "dhcp: {}: clients get no address until it works ({} more not shown)",
+                "dhcp: {}: clients get no address until it works{}",
                 error, missed
             );
         }
@@ -354,7 +354,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         self.counters.dropped += 1;
         if let Some(missed) = self.logged.dropped.count(now) {
             warn!(
-                "dhcp: no room for a reply, its client will ask again ({} more not shown)",
+                "dhcp: no room for a reply, its client will ask again{}",
                 missed
             );
         }

@@ -83,8 +83,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         let mac = request.mac();
         if let Some(missed) = self.logged.no_boot_file.count(now.mono) {
             warn!(
-                "dhcp: no boot file for client architecture {} of {}: set boot.{} = \"FILE\" \
-                 ({} more not shown)",
+                "dhcp: no boot file for client architecture {} of {}: set boot.{} = \"FILE\"{}",
                 client, mac, client, missed
             );
         }

@@ -122,7 +122,7 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
                 );
                 if let Some(missed) = self.refused.count(now) {
                     warn!(
-                        "tftp: {} asked for {}: refused with error {} ({} more not shown)",
+                        "tftp: {} asked for {}: refused with error {}{}",
                         peer,
                         path,
                         refusal.code().0,
@@ -188,7 +188,7 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
         self.stats.refused += 1;
         if let Some(missed) = self.refused.count(now) {
             warn!(
-                "tftp: a request of {} is refused with error {} ({} more not shown)",
+                "tftp: a request of {} is refused with error {}{}",
                 from,
                 refusal.code().0,
                 missed
@@ -206,7 +206,7 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
     pub(super) fn note_malformed(&mut self, now: Instant, from: SocketAddrV4, what: &str) {
         self.stats.malformed += 1;
         if let Some(missed) = self.malformed.count(now) {
-            warn!("tftp: {} from {} ({} more not shown)", what, from, missed);
+            warn!("tftp: {} from {}{}", what, from, missed);
         }
     }
 }

@@ -301,7 +301,7 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
             if let Some(missed) = self.overloaded.count(now) {
                 // No ERROR: the client will ask again, and then may be served.
                 warn!(
-                    "tftp: all {} transfers busy, {} must wait ({} more not shown)",
+                    "tftp: all {} transfers busy, {} must wait{}",
                     TRANSFERS, from, missed
                 );
             }

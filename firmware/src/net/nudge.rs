@@ -1,0 +1,603 @@
+//! Has smoltcp send lost segments again at once, not after seconds.
+//!
+//! smoltcp retransmits after three duplicate ACKs, once for each position in
+//! the stream, and otherwise after a second that doubles with every loss up to
+//! a minute (RFC 6298 without a way back but a clean round trip). A cable that
+//! loses one packet in twenty brings a transfer to a stop.
+//!
+//! The mux sees every segment that comes in. When duplicate ACKs show a loss,
+//! or nothing was acknowledged for some round trips (as a tail loss probe
+//! finds out, RFC 8985 §7), the stack is told again what the peer said last,
+//! often enough that it counts as a loss. Nothing is invented: the ACK is one
+//! that the peer sent, and the peer sees a fast retransmit.
+//!
+//! smoltcp then resends everything that is under way. So that this is little
+//! where much is lost, the window that it sees is kept within a congestion
+//! window (RFC 5681), which smoltcp's own congestion control does not do.
+
+use core::cell::Cell;
+use core::net::SocketAddrV4;
+use core::task::Context;
+
+use embassy_sync::waitqueue::WakerRegistration;
+use embassy_time::{Duration, Instant};
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{
+    EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpAddress, IpProtocol,
+    Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+};
+
+use super::frames::FrameRing;
+use crate::MacAddr;
+
+/// Connections that are remembered; one is found by its peer's address and
+/// port, and a later one takes an older one's place.
+const FLOWS: usize = 1024;
+
+/// Nudges under way: each takes four frames.
+const FRAMES: usize = 64;
+
+/// ACKs of a nudge after the first, which starts the count: smoltcp takes the
+/// third for a loss.
+const DUPLICATES: u16 = 3;
+
+/// Length of an ACK without options.
+pub(super) const ACK_LEN: usize = 14 + 20 + 20;
+
+/// A segment of Ethernet without TCP options, in bytes.
+const SEGMENT: u32 = 1460;
+
+/// The congestion window's least and largest size. The least leaves enough
+/// segments behind a lost one to show the loss; the largest, where it starts,
+/// is more than a connection's send buffer.
+const CONGESTION_WINDOW: (u32, u32) = (8 * SEGMENT, 1 << 20);
+
+/// The least time without progress that is taken for a loss. A peer delays
+/// its ACKs by up to 40 ms, an emulated machine more.
+const MIN_WAIT: Duration = Duration::from_millis(40);
+
+/// The most time between two nudges.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// What the peers of TCP connections said last.
+pub struct Flows {
+    known: [Cell<Flow>; FLOWS],
+    frames: FrameRing<FRAMES>,
+    runner: core::cell::RefCell<WakerRegistration>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Flow {
+    peer: SocketAddrV4,
+    local: SocketAddrV4,
+    macs: (MacAddr, MacAddr),
+    /// The peer's next sequence number.
+    seq: TcpSeqNumber,
+    /// What it has acknowledged.
+    ack: TcpSeqNumber,
+    /// The window it announced, and the one that the stack was told of.
+    window: u16,
+    told: u16,
+    /// When it opened the connection, until the round trip is known.
+    opened: Option<Instant>,
+    round_trip: Duration,
+    /// How far its window fields are to be shifted left (RFC 7323 §2).
+    scale: u8,
+    /// ACKs in a row that acknowledged nothing new.
+    duplicates: u16,
+    /// Where the stack was last made to resend from, and an ACK that will
+    /// show that nothing of what was under way then is missing.
+    resent_from: TcpSeqNumber,
+    recovered_at: TcpSeqNumber,
+    /// Bytes that may be under way, whatever the window (RFC 5681 §3).
+    congestion_window: u32,
+    /// Up to here the congestion window grows with every byte acknowledged,
+    /// past it by a segment each round trip.
+    threshold: u32,
+}
+
+impl Flows {
+    /// No connection yet.
+    pub const fn new() -> Self {
+        const NOWHERE: SocketAddrV4 = SocketAddrV4::new(core::net::Ipv4Addr::UNSPECIFIED, 0);
+        const NOBODY: MacAddr = MacAddr([0; 6]);
+        const NONE: Flow = Flow {
+            peer: NOWHERE,
+            local: NOWHERE,
+            macs: (NOBODY, NOBODY),
+            seq: TcpSeqNumber(0),
+            ack: TcpSeqNumber(0),
+            window: 0,
+            told: 0,
+            opened: None,
+            round_trip: Duration::from_ticks(0),
+            scale: 0,
+            duplicates: 0,
+            resent_from: TcpSeqNumber(0),
+            recovered_at: TcpSeqNumber(0),
+            congestion_window: CONGESTION_WINDOW.1,
+            threshold: CONGESTION_WINDOW.1,
+        };
+        Self {
+            known: [const { Cell::new(NONE) }; FLOWS],
+            frames: FrameRing::new(),
+            runner: core::cell::RefCell::new(WakerRegistration::new()),
+        }
+    }
+
+    fn place(&self, peer: SocketAddrV4) -> &Cell<Flow> {
+        let hash = peer.ip().to_bits() as usize ^ usize::from(peer.port());
+        &self.known[hash % FLOWS]
+    }
+
+    /// Notes what a frame with a TCP segment says, and keeps the window that
+    /// the stack sees within the congestion window. Damaged frames say nothing.
+    pub(super) fn observe(&self, frame: &mut [u8]) {
+        let Some((seen, control)) = Flow::of(frame) else {
+            return;
+        };
+        let place = self.place(seen.peer);
+        let known = place.get();
+        if control == TcpControl::Syn {
+            place.set(Flow {
+                opened: Some(Instant::now()),
+                ..seen
+            });
+            return;
+        }
+        if known.peer != seen.peer || known.local != seen.local {
+            // Its window scale is not known: hands off.
+            return;
+        }
+        let mut flow = known;
+        if let Some(opened) = flow.opened.take() {
+            // The end of the handshake: from here on there are ACKs to compare.
+            flow.round_trip = Instant::now().saturating_duration_since(opened);
+            flow.ack = seen.ack;
+            flow.resent_from = seen.ack;
+            flow.recovered_at = seen.ack;
+        }
+        let duplicate = seen.ack == flow.ack && seen.seq == flow.seq;
+        // One that was overtaken says less than is known.
+        if seen.ack >= flow.ack {
+            if seen.ack > flow.ack {
+                flow.acknowledged(seen.ack - flow.ack);
+            }
+            flow.ack = seen.ack;
+            flow.window = seen.window;
+        }
+        if seen.seq >= flow.seq {
+            flow.seq = seen.seq;
+        }
+        flow.duplicates = if duplicate {
+            flow.duplicates.saturating_add(1)
+        } else {
+            0
+        };
+        let lost = flow.duplicates == flow.tolerated();
+        if lost {
+            flow.lost();
+        }
+        let window = flow.bounded_window();
+        flow.told = match flow.duplicates {
+            0 => window,
+            // smoltcp is not to count for itself: it resends everything under
+            // way each time, and would for every three duplicates.
+            _ if flow.told == window => window.saturating_sub(1),
+            _ => window,
+        };
+        if flow.told != seen.window {
+            set_window(frame, flow.told);
+        }
+        place.set(flow);
+        if lost {
+            self.nudge(seen.peer);
+        }
+    }
+
+    /// The peer has missed something, and too few ACKs came to show it.
+    pub fn stalled(&self, peer: SocketAddrV4) {
+        let place = self.place(peer);
+        let mut flow = place.get();
+        if flow.peer == peer {
+            flow.lost();
+            place.set(flow);
+            self.nudge(peer);
+        }
+    }
+
+    /// Tells the stack again what `peer` said last, unless that was to send
+    /// nothing.
+    fn nudge(&self, peer: SocketAddrV4) {
+        let place = self.place(peer);
+        let mut flow = place.get();
+        let window = flow.bounded_window();
+        if window < 2 {
+            return;
+        }
+        // A window of another size starts smoltcp's count of duplicates anew.
+        flow.told = if flow.told == window {
+            window - 1
+        } else {
+            window
+        };
+        place.set(flow);
+        for _ in 0..=DUPLICATES {
+            self.frames.push_with(|room| flow.emit_ack(room));
+        }
+        self.runner.borrow_mut().wake();
+    }
+
+    /// How long to wait for progress before the first nudge.
+    pub fn patience(&self, peer: SocketAddrV4) -> Duration {
+        let flow = self.place(peer).get();
+        let round_trips = if flow.peer == peer {
+            flow.round_trip * 3
+        } else {
+            MIN_WAIT
+        };
+        round_trips.clamp(MIN_WAIT, MAX_WAIT)
+    }
+
+    /// Whether a frame waits for the stack; has the runner woken when one does.
+    pub(super) fn has_frame(&self, cx: &Context<'_>) -> bool {
+        self.runner.borrow_mut().register(cx.waker());
+        !self.frames.is_empty()
+    }
+
+    /// The next frame for the stack.
+    pub(super) fn take_frame<R>(&self, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.frames.pop_with(take)
+    }
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Writes a window field into a whole TCP segment and mends its checksum
+/// (RFC 1624 §3).
+fn set_window(frame: &mut [u8], window: u16) {
+    let Some(ihl) = frame.get(14).map(|byte| usize::from(byte & 0xf) * 4) else {
+        return;
+    };
+    let Some(segment) = frame.get_mut(14 + ihl..) else {
+        return;
+    };
+    let Some([_, old @ .., c0, c1]) = segment.get(13..18) else {
+        return;
+    };
+    let &[w0, w1] = old else { return };
+    let sum = u32::from(!u16::from_be_bytes([*c0, *c1]))
+        + u32::from(!u16::from_be_bytes([w0, w1]))
+        + u32::from(window);
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let checksum = !((folded & 0xffff) + (folded >> 16)) as u16;
+    segment[14..16].copy_from_slice(&window.to_be_bytes());
+    segment[16..18].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// The time to wait for progress, longer after each nudge without any.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    first: Duration,
+    now: Duration,
+}
+
+impl Patience {
+    pub(super) fn new(first: Duration) -> Self {
+        Self { first, now: first }
+    }
+
+    pub(super) fn wait(self) -> Duration {
+        self.now
+    }
+
+    pub(super) fn progressed(&mut self) {
+        self.now = self.first;
+    }
+
+    pub(super) fn nudged(&mut self) {
+        self.now = (self.now * 2).min(MAX_WAIT);
+    }
+}
+
+impl Flow {
+    /// Reads a frame that carries a TCP segment of IPv4 and checks lengths and
+    /// both checksums.
+    fn of(frame: &[u8]) -> Option<(Self, TcpControl)> {
+        let ethernet = EthernetFrame::new_checked(frame).ok()?;
+        let macs = (
+            MacAddr(ethernet.src_addr().0),
+            MacAddr(ethernet.dst_addr().0),
+        );
+        let ipv4 = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
+        if ipv4.next_header() != IpProtocol::Tcp || ipv4.more_frags() || !ipv4.verify_checksum() {
+            return None;
+        }
+        let (src, dst) = (ipv4.src_addr(), ipv4.dst_addr());
+        let segment = TcpPacket::new_checked(ipv4.payload()).ok()?;
+        let checksums = ChecksumCapabilities::default();
+        let repr = TcpRepr::parse(&segment, &src.into(), &dst.into(), &checksums).ok()?;
+        let flow = Self {
+            peer: SocketAddrV4::new(src, repr.src_port),
+            local: SocketAddrV4::new(dst, repr.dst_port),
+            macs,
+            seq: repr.seq_number + repr.segment_len(),
+            ack: repr.ack_number.unwrap_or_default(),
+            window: repr.window_len,
+            told: repr.window_len,
+            opened: None,
+            round_trip: Duration::from_ticks(0),
+            scale: repr.window_scale.unwrap_or(0).min(14),
+            duplicates: 0,
+            resent_from: TcpSeqNumber(0),
+            recovered_at: TcpSeqNumber(0),
+            congestion_window: CONGESTION_WINDOW.1,
+            threshold: CONGESTION_WINDOW.1,
+        };
+        Some((flow, repr.control))
+    }
+
+    /// New data arrived: the window may grow.
+    fn acknowledged(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes)
+            .unwrap_or(u32::MAX)
+            .min(CONGESTION_WINDOW.1);
+        let window = self.congestion_window;
+        let growth = if window < self.threshold {
+            bytes
+        } else {
+            // Both factors are bounded: the product fits.
+            (u64::from(bytes) * u64::from(SEGMENT) / u64::from(window)) as u32
+        };
+        self.congestion_window = window.saturating_add(growth).min(CONGESTION_WINDOW.1);
+    }
+
+    /// How many duplicate ACKs in a row mean that a segment was lost: three
+    /// (RFC 5681 §3.2), and while the stack resends what the peer has in part,
+    /// one more for each segment that it may be told of again.
+    fn tolerated(&self) -> u16 {
+        if self.ack >= self.recovered_at || self.ack < self.resent_from {
+            return DUPLICATES;
+        }
+        let again = (self.ack - self.resent_from) / SEGMENT as usize + 1;
+        u16::try_from(again)
+            .unwrap_or(u16::MAX)
+            .saturating_add(DUPLICATES)
+    }
+
+    /// Data was lost: half of what can have been under way is enough.
+    fn lost(&mut self) {
+        let offered = u32::from(self.window) << self.scale;
+        let under_way = self.congestion_window.min(offered);
+        self.resent_from = self.ack;
+        self.recovered_at = self.ack + under_way as usize;
+        self.duplicates = u16::MAX;
+        let half = under_way / 2;
+        self.congestion_window = half.max(CONGESTION_WINDOW.0);
+        self.threshold = self.congestion_window;
+    }
+
+    /// The window field for the stack: the peer's, or the congestion window.
+    fn bounded_window(&self) -> u16 {
+        let bound = (self.congestion_window >> self.scale).max(1);
+        self.window.min(u16::try_from(bound).unwrap_or(u16::MAX))
+    }
+
+    /// Writes an ACK as the peer would send it; returns the frame's length.
+    fn emit_ack(&self, frame: &mut [u8]) -> usize {
+        let checksums = ChecksumCapabilities::default();
+        let (src, dst) = (*self.peer.ip(), *self.local.ip());
+        let frame = &mut frame[..ACK_LEN];
+        EthernetRepr {
+            src_addr: EthernetAddress(self.macs.0.0),
+            dst_addr: EthernetAddress(self.macs.1.0),
+            ethertype: EthernetProtocol::Ipv4,
+        }
+        .emit(&mut EthernetFrame::new_unchecked(&mut *frame));
+        Ipv4Repr {
+            src_addr: src,
+            dst_addr: dst,
+            next_header: IpProtocol::Tcp,
+            payload_len: 20,
+            hop_limit: 64,
+        }
+        .emit(&mut Ipv4Packet::new_unchecked(&mut frame[14..]), &checksums);
+        TcpRepr {
+            src_port: self.peer.port(),
+            dst_port: self.local.port(),
+            control: TcpControl::None,
+            seq_number: self.seq,
+            ack_number: Some(self.ack),
+            window_len: self.told,
+            window_scale: None,
+            max_seg_size: None,
+            sack_permitted: false,
+            sack_ranges: [None; 3],
+            timestamp: None,
+            payload: &[],
+        }
+        .emit(
+            &mut TcpPacket::new_unchecked(&mut frame[34..]),
+            &IpAddress::Ipv4(src),
+            &IpAddress::Ipv4(dst),
+            &checksums,
+        );
+        ACK_LEN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::Ipv4Addr;
+
+    const PEER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 50), 40_000);
+    const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 8080);
+
+    /// A frame from the peer with nothing but an ACK, or a SYN.
+    fn frame(control: TcpControl, seq: i32, ack: i32, window: u16) -> Vec<u8> {
+        let (src, dst) = (*PEER.ip(), *SERVER.ip());
+        let tcp = TcpRepr {
+            src_port: PEER.port(),
+            dst_port: SERVER.port(),
+            control,
+            seq_number: TcpSeqNumber(seq),
+            ack_number: (control == TcpControl::None).then_some(TcpSeqNumber(ack)),
+            window_len: window,
+            window_scale: None,
+            max_seg_size: None,
+            sack_permitted: false,
+            sack_ranges: [None; 3],
+            timestamp: None,
+            payload: &[],
+        };
+        let checksums = ChecksumCapabilities::default();
+        let ipv4 = Ipv4Repr {
+            src_addr: src,
+            dst_addr: dst,
+            next_header: IpProtocol::Tcp,
+            payload_len: tcp.buffer_len(),
+            hop_limit: 64,
+        };
+        let mut frame = vec![0; 34 + tcp.buffer_len()];
+        EthernetRepr {
+            src_addr: EthernetAddress([2, 0, 0, 0, 0, 2]),
+            dst_addr: EthernetAddress([2, 0, 0, 0, 0, 1]),
+            ethertype: EthernetProtocol::Ipv4,
+        }
+        .emit(&mut EthernetFrame::new_unchecked(&mut frame));
+        ipv4.emit(&mut Ipv4Packet::new_unchecked(&mut frame[14..]), &checksums);
+        tcp.emit(
+            &mut TcpPacket::new_unchecked(&mut frame[34..]),
+            &src.into(),
+            &dst.into(),
+            &checksums,
+        );
+        frame
+    }
+
+    /// A connection whose handshake ended with ACK 1000.
+    fn connected() -> Flows {
+        let flows = Flows::new();
+        flows.observe(&mut frame(TcpControl::Syn, 76, 0, 60_000));
+        flows.observe(&mut frame(TcpControl::None, 77, 1000, 60_000));
+        flows
+    }
+
+    /// What the stack is told by a frame, after the mux saw it.
+    fn pass(flows: &Flows, ack: i32, window: u16) -> u16 {
+        let mut frame = frame(TcpControl::None, 77, ack, window);
+        flows.observe(&mut frame);
+        // Also says that the checksum is right.
+        Flow::of(&frame).unwrap().0.window
+    }
+
+    /// ACK and window of each frame that waits.
+    fn said(flows: &Flows) -> Vec<(i32, u16)> {
+        let next = || flows.take_frame(|frame| Flow::of(frame).unwrap().0);
+        core::iter::from_fn(next)
+            .map(|flow| (flow.ack.0, flow.window))
+            .collect()
+    }
+
+    #[test]
+    fn a_stall_repeats_what_the_peer_said_last() {
+        let flows = connected();
+        assert_eq!(pass(&flows, 3000, 60_000), 60_000);
+        // Overtaken on its way:
+        assert_eq!(pass(&flows, 2000, 50_000), 60_000);
+        flows.stalled(PEER);
+        // Half of what can have been under way.
+        assert_eq!(said(&flows), [(3000, 30_000); 4]);
+        // Told again, it must look new.
+        flows.stalled(PEER);
+        let again = said(&flows);
+        assert_eq!(again.len(), 4);
+        assert!(again.iter().all(|told| *told == again[0]) && again[0].1 != 30_000);
+    }
+
+    #[test]
+    fn three_duplicates_are_a_loss_and_are_told_once() {
+        let flows = connected();
+        pass(&flows, 3000, 60_000);
+        let mut told = 0;
+        for _ in 0..20 {
+            pass(&flows, 3000, 60_000);
+            told += usize::from(!said(&flows).is_empty());
+        }
+        assert_eq!(told, 1);
+        // While it is mended, the peer is told of segments that it has.
+        let mut acks = 0;
+        while said(&flows).is_empty() {
+            pass(&flows, 3000 + 10 * SEGMENT as i32, 60_000);
+            acks += 1;
+        }
+        assert!(acks > 10, "{acks}");
+    }
+
+    #[test]
+    fn no_two_duplicates_look_alike_to_the_stack() {
+        let flows = connected();
+        let mut before = pass(&flows, 3000, 60_000);
+        for _ in 0..20 {
+            let window = pass(&flows, 3000, 60_000);
+            assert_ne!(window, before);
+            // What is told again goes to the stack before the next frame.
+            before = said(&flows).last().map_or(window, |told| told.1);
+        }
+    }
+
+    #[test]
+    fn the_window_grows_again() {
+        let flows = connected();
+        for _ in 0..10 {
+            flows.stalled(PEER);
+        }
+        let mut ack = 3000;
+        assert!(u32::from(pass(&flows, ack, 60_000)) <= CONGESTION_WINDOW.0 + SEGMENT);
+        for _ in 0..2000 {
+            ack += SEGMENT as i32;
+            pass(&flows, ack, 60_000);
+        }
+        assert_eq!(pass(&flows, ack + 1, 60_000), 60_000);
+    }
+
+    #[test]
+    fn nobody_unknown_and_no_closed_window_is_nudged() {
+        let flows = Flows::new();
+        flows.stalled(PEER);
+        assert_eq!(said(&flows), []);
+        let flows = connected();
+        assert_eq!(pass(&flows, 3000, 0), 0);
+        flows.stalled(PEER);
+        assert_eq!(said(&flows), []);
+    }
+
+    #[test]
+    fn a_damaged_ack_is_not_believed() {
+        let flows = connected();
+        let good = frame(TcpControl::None, 77, 3000, 60_000);
+        for at in 14..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x10;
+            flows.observe(&mut bad);
+        }
+        flows.stalled(PEER);
+        assert_eq!(said(&flows)[0].0, 1000);
+    }
+
+    #[test]
+    fn patience_grows_and_comes_back() {
+        let mut patience = Patience::new(MIN_WAIT);
+        for _ in 0..10 {
+            patience.nudged();
+        }
+        assert_eq!(patience.wait(), MAX_WAIT);
+        patience.progressed();
+        assert_eq!(patience.wait(), MIN_WAIT);
+    }
+}
