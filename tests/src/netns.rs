@@ -103,6 +103,11 @@ impl Netns {
         self.enter(&self.tools.command(program)?)
     }
 
+    /// Its name, for arguments of [`Netns::ip`].
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs `work` on a thread of its own whose sockets are this namespace's.
     #[cfg(target_os = "linux")]
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
@@ -123,11 +128,6 @@ impl Netns {
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
-    }
-
-    /// Its name, for arguments of [`Netns::ip`].
-    pub(crate) fn name(&self) -> &str {
-        &self.name
     }
 
     fn root_ip(&self, arguments: &str) -> Result<()> {

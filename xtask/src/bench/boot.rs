@@ -44,6 +44,11 @@ pub(crate) struct Options {
 const PATIENCE: Duration = Duration::from_secs(180);
 /// How long to wait for a quiet machine before each boot.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
+/// More processors at work than the machine and its server take, about one
+/// together: something else ran.
+const DISTURBED: f64 = 1.25;
+/// How often a boot is taken before a disturbed one counts.
+const ATTEMPTS: u8 = 3;
 const MAC: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
 
 /// Who serves.
@@ -124,18 +129,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut boots: [Vec<Boot>; 2] = Default::default();
     for pair in 1..=options.runs {
         for (contender, boots) in Contender::BOTH.into_iter().zip(&mut boots) {
-            let boot = bench
-                .boot(contender, pair)
-                .with_context(|| format!("boot {pair} from {}", contender.name()))?;
-            println!(
-                "pair {pair}  {:14} init {:6.2} s  up {:6.2} s  processors at work: {:.2} before, {:.2} meanwhile",
-                contender.name(),
-                boot.to_init(),
-                boot.to_up(),
-                boot.busy.0,
-                boot.busy.1,
-            );
-            boots.push(boot);
+            boots.push(bench.undisturbed(contender, pair)?);
         }
     }
     println!("\n{}\n{}", stages(&boots), totals(&boots));
@@ -196,6 +190,34 @@ impl Bench {
             ichor,
             probe: !options.no_probe,
         })
+    }
+
+    /// Boots the machine, again if other work of this computer came between.
+    fn undisturbed(&self, contender: Contender, pair: u8) -> Result<Boot> {
+        let mut attempt = 1;
+        loop {
+            let boot = self
+                .boot(contender, pair)
+                .with_context(|| format!("boot {pair} from {}", contender.name()))?;
+            let again = boot.busy.1 > DISTURBED && attempt < ATTEMPTS;
+            println!(
+                "pair {pair}  {:14} init {:6.2} s  up {:6.2} s  processors at work: {:.2} before, {:.2} meanwhile{}",
+                contender.name(),
+                boot.to_init(),
+                boot.to_up(),
+                boot.busy.0,
+                boot.busy.1,
+                if again {
+                    ": disturbed, taken again"
+                } else {
+                    ""
+                },
+            );
+            if !again {
+                return Ok(boot);
+            }
+            attempt += 1;
+        }
     }
 
     /// Boots the machine once.
