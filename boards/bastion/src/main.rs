@@ -9,6 +9,7 @@ mod explain;
 mod failure;
 mod output;
 mod serve;
+mod tasks;
 
 use std::process::ExitCode;
 

@@ -5,72 +5,39 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::rc::Rc;
-use std::task::Poll;
 
 use embassy_executor::Spawner;
 use embassy_net::driver::{Driver as _, HardwareAddress};
-use embassy_net::udp::{PacketMetadata, UdpSocket};
-use embassy_net::{Ipv4Cidr, Runner, Stack, StackResources, StaticConfigV4};
-use embassy_time::{Duration, Timer};
+use embassy_net::{Ipv4Cidr, StackResources, StaticConfigV4};
+use embassy_time::Duration;
 use ichor::config::{self, Address, Config, ConfigError, Settings};
 use ichor::dhcp::{self, Mode};
-use ichor::journal::Journal;
 use ichor::net::dhcp::{Own, Task};
-use ichor::net::mux::{Divert, Mux, Neighbours};
+use ichor::net::mux::{Mux, Neighbours};
 use ichor::net::nudge::Flows;
 use ichor::net::shelf::Shelf;
 use ichor::net::site::Site;
-use ichor::{MacAddr, net, tftp};
+use ichor::{MacAddr, tftp};
 use ichor_hal::{Entropy as _, Files as _, Watchdog as _};
 use ichor_hal_linux::nic::{Admission, AnyNic, OpenError, Ports, Spec};
 use ichor_hal_linux::{
     DataFolder, HostAddress, HostShare, LogFile, OpenLogError, OsEntropy, Reactor, ServiceManager,
     ShareError, Signal, Signals, Symlinks, UnixClock, User, drop_privileges,
 };
-use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::board::Board;
-use crate::capacity::{
-    BoardCatalog, CONNECTIONS, EVENTS, FRAMES, LEASES, MACHINES, PROBES, REPLIES, TFTP_PORTS,
-    TRANSFERS,
-};
-use crate::cli::{LogFormat, Serve};
+use crate::capacity::{BoardCatalog, CONNECTIONS, TFTP_PORTS};
+use crate::cli::Serve;
 use crate::failure::{Failure, Kind};
-use crate::output::{self, Printer};
+use crate::output::Printer;
+use crate::tasks::{
+    BoardDivert, BoardJournal, BoardSite, CATALOGS, DHCP, DIVERT, FLOWS, JOURNAL, NEIGHBOURS,
+    RESOURCES, TFTP, load_catalog, print_journal, reload_catalog, run_dhcp, run_http, run_stack,
+    run_tftp,
+};
 
 /// Where leases are kept unless the owner says otherwise.
 const STATE_FOLDER: &str = "/var/lib/ichor";
-
-/// Bytes of an HTTP response that may be under way: throughput is at most
-/// this much per round trip, 250 MB/s on a LAN with 1 ms.
-const SEND_BUFFER: usize = 256 * 1024;
-/// Bytes of HTTP requests that wait to be read.
-const RECEIVE_BUFFER: usize = 4096;
-/// Bytes of TFTP data that may wait for the NIC, per port: a window of the
-/// largest size with full blocks.
-const TFTP_SEND_BUFFER: usize = 128 * 1024;
-const TFTP_RECEIVE_BUFFER: usize = 16 * 1024;
-/// Longest datagram: TFTP's largest block fits.
-const DATAGRAM: usize = 65_536;
-
-type BoardDivert = Divert<FRAMES, FRAMES>;
-type BoardDhcp = dhcp::Server<LEASES, REPLIES, PROBES>;
-type BoardTftp = tftp::Server<<DataFolder as ichor_hal::Files>::File, TRANSFERS>;
-type BoardJournal = Journal<EVENTS, MACHINES>;
-type BoardSite = Site<'static, DataFolder, BoardJournal, BoardCatalog>;
-type BoardTask = Task<'static, LogFile, UnixClock, BoardJournal, FRAMES, FRAMES>;
-
-static DIVERT: ConstStaticCell<BoardDivert> = ConstStaticCell::new(Divert::new());
-static FLOWS: ConstStaticCell<Flows> = ConstStaticCell::new(Flows::new());
-static NEIGHBOURS: ConstStaticCell<Neighbours> = ConstStaticCell::new(Neighbours::new());
-static DHCP: ConstStaticCell<BoardDhcp> = ConstStaticCell::new(dhcp::Server::new());
-static TFTP: StaticCell<BoardTftp> = StaticCell::new();
-static JOURNAL: ConstStaticCell<BoardJournal> = ConstStaticCell::new(Journal::new());
-static CATALOGS: ConstStaticCell<Shelf<BoardCatalog>> =
-    ConstStaticCell::new(Shelf::new(BoardCatalog::new(), BoardCatalog::new()));
-static RESOURCES: StaticCell<StackResources<{ CONNECTIONS + TFTP_PORTS as usize + 1 }>> =
-    StaticCell::new();
-
 /// Serves until a signal says to stop, or something makes it impossible.
 pub(crate) fn run(request: Serve) -> Result<(), Failure> {
     let (mut config, board) = configure(&request)?;
@@ -415,116 +382,6 @@ fn describe(config: &Config, own: Own) -> String {
         );
     }
     text
-}
-
-#[expect(
-    clippy::await_holding_refcell_ref,
-    reason = "nobody else can see the spare catalog while it is filled"
-)]
-async fn load_catalog(files: &DataFolder, catalogs: &Shelf<BoardCatalog>) {
-    let summary = {
-        let mut catalog = catalogs.spare().await;
-        catalog
-            .load(files, &mut |problem| match problem.severity {
-                ichor::catalog::Severity::Error => log::error!("{problem}"),
-                _ => log::warn!("{problem}"),
-            })
-            .await
-    };
-    catalogs.show();
-    log::info!("catalog: {summary}");
-}
-
-#[embassy_executor::task]
-async fn reload_catalog(
-    files: &'static DataFolder,
-    catalogs: &'static Shelf<BoardCatalog>,
-    mut seen: u32,
-) {
-    loop {
-        seen = files.changed(seen).await;
-        load_catalog(files, catalogs).await;
-    }
-}
-
-#[embassy_executor::task]
-async fn run_stack(mut runner: Runner<'static, Mux<'static, AnyNic, FRAMES, FRAMES>>) -> ! {
-    runner.run().await
-}
-
-#[embassy_executor::task]
-async fn run_dhcp(mut task: BoardTask, server: &'static mut BoardDhcp) -> ! {
-    task.serve(server).await
-}
-
-#[embassy_executor::task]
-async fn run_tftp(
-    stack: Stack<'static>,
-    server: &'static mut BoardTftp,
-    port: u16,
-    transfer_ports: u8,
-    files: &'static DataFolder,
-    journal: &'static BoardJournal,
-) -> ! {
-    let mut sockets = Vec::new();
-    for n in 0..=transfer_ports {
-        let mut socket = UdpSocket::new(
-            stack,
-            vec![PacketMetadata::EMPTY; 64].leak(),
-            vec![0; TFTP_RECEIVE_BUFFER].leak(),
-            vec![PacketMetadata::EMPTY; 128].leak(),
-            vec![0; TFTP_SEND_BUFFER].leak(),
-        );
-        let bound = if n == 0 {
-            socket.bind(port)
-        } else {
-            socket.bind(0)
-        };
-        if bound.is_err() {
-            log::error!("tftp: port {port} cannot be bound");
-        }
-        sockets.push(socket);
-    }
-    let mut buffer = vec![0; DATAGRAM];
-    net::tftp::serve(server, &mut sockets, files, &mut buffer, journal).await
-}
-
-#[embassy_executor::task(pool_size = CONNECTIONS)]
-async fn run_http(
-    stack: Stack<'static>,
-    port: u16,
-    site: &'static BoardSite,
-    flows: &'static Flows,
-) -> ! {
-    let (mut receive, mut send) = (vec![0; RECEIVE_BUFFER], vec![0; SEND_BUFFER]);
-    net::http::serve(stack, port, site, flows, &mut receive, &mut send).await
-}
-
-#[embassy_executor::task]
-async fn print_journal(journal: &'static BoardJournal, format: LogFormat, printer: Printer) {
-    let mut seq = 1;
-    loop {
-        // All that is there by now goes out in one piece.
-        let mut lines = String::new();
-        let mut lost = 0;
-        let mut event = journal.next(seq).await;
-        loop {
-            lost += event.seq - seq;
-            seq = event.seq + 1;
-            lines += &output::line(format, &event);
-            match embassy_futures::poll_once(journal.next(seq)) {
-                Poll::Ready(next) => event = next,
-                Poll::Pending => break,
-            }
-        }
-        if lost > 0 {
-            log::warn!("{lost} events were not printed: standard output is too slow");
-        }
-        while let Err(unprinted) = printer.print(lines) {
-            lines = unprinted;
-            Timer::after(Duration::from_millis(10)).await;
-        }
-    }
 }
 
 fn netmask(prefix: u8) -> Ipv4Addr {

@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::manifest::Deb;
 use super::sources::{self, Source};
 
 /// Package lists younger than this are used as they are.
 const LISTS_FRESH_FOR: Duration = Duration::from_secs(3600);
-const DEBIAN_MIRROR: &str = "http://deb.debian.org/debian";
+/// Where Debian is to be had from on a machine whose own mirror has none.
+const DEBIAN_MIRROR: &str = "ICHOR_DEBIAN_MIRROR";
 
 /// The running distribution, as far as apt matters.
 #[derive(Debug, Clone)]
@@ -95,14 +96,14 @@ impl Apt {
     pub(super) fn for_machine(root: PathBuf, distribution: &Distribution) -> Result<Self> {
         let status = fs::read("/var/lib/dpkg/status")
             .context("cannot read /var/lib/dpkg/status, the list of installed packages")?;
-        let sources = machine_sources(distribution);
+        let sources = machine_sources(distribution)?;
         Self::create(root, &sources, &distribution.architecture, &status)
     }
 
     /// For packages of the machine's release and mirrors, as if none were
     /// installed.
     pub(super) fn for_release(root: PathBuf, distribution: &Distribution) -> Result<Self> {
-        let sources = machine_sources(distribution);
+        let sources = machine_sources(distribution)?;
         Self::create(root, &sources, &distribution.architecture, b"")
     }
 
@@ -149,12 +150,18 @@ impl Apt {
         keyring: &Path,
     ) -> Result<Self> {
         // A Debian machine's mirror has the other releases too.
-        let mirror = (!distribution.is_ubuntu)
-            .then(|| machine_sources(distribution))
-            .into_iter()
-            .flatten()
-            .find(|source| source.suites.contains(&distribution.codename));
-        let uris = mirror.map_or_else(|| vec![DEBIAN_MIRROR.to_owned()], |source| source.uris);
+        let uris = if distribution.is_ubuntu {
+            let mirror = std::env::var(DEBIAN_MIRROR).with_context(|| {
+                format!("Ubuntu has no arm64 iPXE: set {DEBIAN_MIRROR} to a Debian mirror's URL")
+            })?;
+            vec![mirror]
+        } else {
+            machine_sources(distribution)?
+                .into_iter()
+                .find(|source| source.suites.contains(&distribution.codename))
+                .with_context(|| no_sources(distribution))?
+                .uris
+        };
         let source = Source {
             uris,
             suites: vec![release.to_owned()],
@@ -306,42 +313,25 @@ pub(super) fn unpack(package: &Path, folder: &Path) -> Result<()> {
     .with_context(|| format!("cannot unpack {}", package.display()))
 }
 
-/// The distribution's own sources on this machine, or its public mirror.
-fn machine_sources(distribution: &Distribution) -> Vec<Source> {
+/// The distribution's own sources on this machine.
+fn machine_sources(distribution: &Distribution) -> Result<Vec<Source>> {
     let mut sources: Vec<Source> = sources::read_machine(Path::new("/etc/apt"))
         .iter()
         .filter_map(|source| source.of_distribution(&distribution.codename))
         .collect();
-    if sources.is_empty() {
-        sources.push(public_mirror(distribution));
-    }
+    ensure!(!sources.is_empty(), no_sources(distribution));
     if distribution.is_ubuntu {
         // Most of the lab is in universe, which servers may have switched off.
         for source in &mut sources {
             source.components = vec!["main".to_owned(), "universe".to_owned()];
         }
     }
-    sources
+    Ok(sources)
 }
 
-fn public_mirror(distribution: &Distribution) -> Source {
-    let (uri, keyring) = match (distribution.is_ubuntu, distribution.architecture.as_str()) {
-        (true, "amd64" | "i386") => ("http://archive.ubuntu.com/ubuntu", "ubuntu-archive-keyring"),
-        (true, _) => (
-            "http://ports.ubuntu.com/ubuntu-ports",
-            "ubuntu-archive-keyring",
-        ),
-        (false, _) => (DEBIAN_MIRROR, "debian-archive-keyring"),
-    };
-    Source {
-        uris: vec![uri.to_owned()],
-        suites: vec![distribution.codename.clone()],
-        components: vec!["main".to_owned()],
-        trust: vec![(
-            "Signed-By".to_owned(),
-            format!("/usr/share/keyrings/{keyring}.gpg"),
-        )],
-    }
+fn no_sources(distribution: &Distribution) -> String {
+    let codename = &distribution.codename;
+    format!("no source of release {codename} in /etc/apt: add the distribution's own mirror")
 }
 
 fn configuration(root: &Path, architecture: &str) -> String {
@@ -451,7 +441,7 @@ mod tests {
 
     #[test]
     fn uri_lines_become_packages() {
-        let line = "'http://deb.debian.org/debian/pool/main/b/busybox/busybox-static_1.37.0-6%2bb9_arm64.deb' busybox-static_1%3a1.37.0-6+b9_arm64.deb 847552 SHA256:c833be48";
+        let line = "'http://mirror.example/debian/pool/main/b/busybox/busybox-static_1.37.0-6%2bb9_arm64.deb' busybox-static_1%3a1.37.0-6+b9_arm64.deb 847552 SHA256:c833be48";
         let deb = parse_uri_line(line).expect("a line as apt prints it");
         assert_eq!(
             (&*deb.name, &*deb.version),

@@ -226,18 +226,18 @@ mod tests {
     fn one_line_sources_as_debian_and_ubuntu_write_them() {
         let cases = [
             (
-                "deb http://deb.debian.org/debian bookworm main contrib # the base",
+                "deb http://mirror.example/debian bookworm main contrib # the base",
                 Some(source(
-                    "http://deb.debian.org/debian",
+                    "http://mirror.example/debian",
                     &["bookworm"],
                     &["main", "contrib"],
                     &[],
                 )),
             ),
             (
-                "deb [arch=amd64,arm64 signed-by=/usr/share/keyrings/a.gpg] http://archive.ubuntu.com/ubuntu/ noble-updates main universe",
+                "deb [arch=amd64,arm64 signed-by=/usr/share/keyrings/a.gpg] http://ubuntu.example/ubuntu/ noble-updates main universe",
                 Some(source(
-                    "http://archive.ubuntu.com/ubuntu/",
+                    "http://ubuntu.example/ubuntu/",
                     &["noble-updates"],
                     &["main", "universe"],
                     &[("Signed-By", "/usr/share/keyrings/a.gpg")],
@@ -252,8 +252,8 @@ mod tests {
                     &[("Trusted", "yes")],
                 )),
             ),
-            ("deb-src http://deb.debian.org/debian bookworm main", None),
-            ("# deb http://deb.debian.org/debian bookworm main", None),
+            ("deb-src http://mirror.example/debian bookworm main", None),
+            ("# deb http://mirror.example/debian bookworm main", None),
             (
                 "deb [signed-by=/a http://unclosed.example/ bookworm main",
                 None,
@@ -270,21 +270,21 @@ mod tests {
         let debian = "\
 Types: deb deb-src
 # a comment within the stanza
-URIs: http://deb.debian.org/debian
+URIs: http://mirror.example/debian
 Suites: bookworm bookworm-updates
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 Enabled: no
 Types: deb
-URIs: http://deb.debian.org/debian
+URIs: http://mirror.example/debian
 Suites: bookworm-backports
 Components: main
 ";
         assert_eq!(
             parse_deb822(debian),
             [source(
-                "http://deb.debian.org/debian",
+                "http://mirror.example/debian",
                 &["bookworm", "bookworm-updates"],
                 &["main"],
                 &[(
@@ -305,7 +305,7 @@ Signed-By:
  mQINBFufwdoBEADv
 
 Types: deb-src
-URIs: http://archive.ubuntu.com/ubuntu
+URIs: http://ubuntu.example/ubuntu
 Suites: noble
 Components: main
 ";
@@ -330,15 +330,15 @@ Components: main
     #[test]
     fn third_party_sources_are_left_out() {
         let cases = [
-            ("http://deb.debian.org/debian", "bookworm", "main", true),
+            ("http://mirror.example/debian", "bookworm", "main", true),
             (
-                "http://security.debian.org/debian-security",
+                "http://security.example/debian-security",
                 "bookworm-security",
                 "main",
                 true,
             ),
             (
-                "http://ports.ubuntu.com/ubuntu-ports",
+                "http://ports.example/ubuntu-ports",
                 "bookworm-updates",
                 "main",
                 true,
@@ -369,7 +369,7 @@ Components: main
                 false,
             ),
             (
-                "http://deb.debian.org/debian",
+                "http://mirror.example/debian",
                 "bookworm-backports",
                 "main",
                 false,
@@ -388,7 +388,7 @@ Components: main
     #[test]
     fn only_the_releases_own_suites_remain() {
         let mixed = source(
-            "http://deb.debian.org/debian",
+            "http://mirror.example/debian",
             &["bookworm", "bookworm-backports"],
             &["main"],
             &[],

@@ -1,0 +1,171 @@
+//! The tasks that run the stack, and the memory that they run in.
+
+use std::task::Poll;
+
+use embassy_net::udp::{PacketMetadata, UdpSocket};
+use embassy_net::{Runner, Stack, StackResources};
+use embassy_time::{Duration, Timer};
+use ichor::journal::Journal;
+use ichor::net::dhcp::Task;
+use ichor::net::mux::{Divert, Mux, Neighbours};
+use ichor::net::nudge::Flows;
+use ichor::net::shelf::Shelf;
+use ichor::net::site::Site;
+use ichor::{dhcp, net, tftp};
+use ichor_hal::Files as _;
+use ichor_hal_linux::nic::AnyNic;
+use ichor_hal_linux::{DataFolder, LogFile, UnixClock};
+use static_cell::{ConstStaticCell, StaticCell};
+
+use crate::capacity::{
+    BoardCatalog, CONNECTIONS, EVENTS, FRAMES, LEASES, MACHINES, PROBES, REPLIES, TFTP_PORTS,
+    TRANSFERS,
+};
+use crate::cli::LogFormat;
+use crate::output::{self, Printer};
+
+/// Bytes of an HTTP response that may be under way: throughput is at most
+/// this much per round trip, 250 MB/s on a LAN with 1 ms.
+const SEND_BUFFER: usize = 256 * 1024;
+/// Bytes of HTTP requests that wait to be read.
+const RECEIVE_BUFFER: usize = 4096;
+/// Bytes of TFTP data that may wait for the NIC, per port: a window of the
+/// largest size with full blocks.
+const TFTP_SEND_BUFFER: usize = 128 * 1024;
+const TFTP_RECEIVE_BUFFER: usize = 16 * 1024;
+/// Longest datagram: TFTP's largest block fits.
+const DATAGRAM: usize = 65_536;
+
+pub(crate) type BoardDivert = Divert<FRAMES, FRAMES>;
+pub(crate) type BoardDhcp = dhcp::Server<LEASES, REPLIES, PROBES>;
+pub(crate) type BoardTftp = tftp::Server<<DataFolder as ichor_hal::Files>::File, TRANSFERS>;
+pub(crate) type BoardJournal = Journal<EVENTS, MACHINES>;
+pub(crate) type BoardSite = Site<'static, DataFolder, BoardJournal, BoardCatalog>;
+pub(crate) type BoardTask = Task<'static, LogFile, UnixClock, BoardJournal, FRAMES, FRAMES>;
+
+pub(crate) static DIVERT: ConstStaticCell<BoardDivert> = ConstStaticCell::new(Divert::new());
+pub(crate) static FLOWS: ConstStaticCell<Flows> = ConstStaticCell::new(Flows::new());
+pub(crate) static NEIGHBOURS: ConstStaticCell<Neighbours> = ConstStaticCell::new(Neighbours::new());
+pub(crate) static DHCP: ConstStaticCell<BoardDhcp> = ConstStaticCell::new(dhcp::Server::new());
+pub(crate) static TFTP: StaticCell<BoardTftp> = StaticCell::new();
+pub(crate) static JOURNAL: ConstStaticCell<BoardJournal> = ConstStaticCell::new(Journal::new());
+pub(crate) static CATALOGS: ConstStaticCell<Shelf<BoardCatalog>> =
+    ConstStaticCell::new(Shelf::new(BoardCatalog::new(), BoardCatalog::new()));
+pub(crate) static RESOURCES: StaticCell<StackResources<{ CONNECTIONS + TFTP_PORTS as usize + 1 }>> =
+    StaticCell::new();
+
+#[expect(
+    clippy::await_holding_refcell_ref,
+    reason = "nobody else can see the spare catalog while it is filled"
+)]
+pub(crate) async fn load_catalog(files: &DataFolder, catalogs: &Shelf<BoardCatalog>) {
+    let summary = {
+        let mut catalog = catalogs.spare().await;
+        catalog
+            .load(files, &mut |problem| match problem.severity {
+                ichor::catalog::Severity::Error => log::error!("{problem}"),
+                _ => log::warn!("{problem}"),
+            })
+            .await
+    };
+    catalogs.show();
+    log::info!("catalog: {summary}");
+}
+
+#[embassy_executor::task]
+pub(crate) async fn reload_catalog(
+    files: &'static DataFolder,
+    catalogs: &'static Shelf<BoardCatalog>,
+    mut seen: u32,
+) {
+    loop {
+        seen = files.changed(seen).await;
+        load_catalog(files, catalogs).await;
+    }
+}
+
+#[embassy_executor::task]
+pub(crate) async fn run_stack(
+    mut runner: Runner<'static, Mux<'static, AnyNic, FRAMES, FRAMES>>,
+) -> ! {
+    runner.run().await
+}
+
+#[embassy_executor::task]
+pub(crate) async fn run_dhcp(mut task: BoardTask, server: &'static mut BoardDhcp) -> ! {
+    task.serve(server).await
+}
+
+#[embassy_executor::task]
+pub(crate) async fn run_tftp(
+    stack: Stack<'static>,
+    server: &'static mut BoardTftp,
+    port: u16,
+    transfer_ports: u8,
+    files: &'static DataFolder,
+    journal: &'static BoardJournal,
+) -> ! {
+    let mut sockets = Vec::new();
+    for n in 0..=transfer_ports {
+        let mut socket = UdpSocket::new(
+            stack,
+            vec![PacketMetadata::EMPTY; 64].leak(),
+            vec![0; TFTP_RECEIVE_BUFFER].leak(),
+            vec![PacketMetadata::EMPTY; 128].leak(),
+            vec![0; TFTP_SEND_BUFFER].leak(),
+        );
+        let bound = if n == 0 {
+            socket.bind(port)
+        } else {
+            socket.bind(0)
+        };
+        if bound.is_err() {
+            log::error!("tftp: port {port} cannot be bound");
+        }
+        sockets.push(socket);
+    }
+    let mut buffer = vec![0; DATAGRAM];
+    net::tftp::serve(server, &mut sockets, files, &mut buffer, journal).await
+}
+
+#[embassy_executor::task(pool_size = CONNECTIONS)]
+pub(crate) async fn run_http(
+    stack: Stack<'static>,
+    port: u16,
+    site: &'static BoardSite,
+    flows: &'static Flows,
+) -> ! {
+    let (mut receive, mut send) = (vec![0; RECEIVE_BUFFER], vec![0; SEND_BUFFER]);
+    net::http::serve(stack, port, site, flows, &mut receive, &mut send).await
+}
+
+#[embassy_executor::task]
+pub(crate) async fn print_journal(
+    journal: &'static BoardJournal,
+    format: LogFormat,
+    printer: Printer,
+) {
+    let mut seq = 1;
+    loop {
+        // All that is there by now goes out in one piece.
+        let mut lines = String::new();
+        let mut lost = 0;
+        let mut event = journal.next(seq).await;
+        loop {
+            lost += event.seq - seq;
+            seq = event.seq + 1;
+            lines += &output::line(format, &event);
+            match embassy_futures::poll_once(journal.next(seq)) {
+                Poll::Ready(next) => event = next,
+                Poll::Pending => break,
+            }
+        }
+        if lost > 0 {
+            log::warn!("{lost} events were not printed: standard output is too slow");
+        }
+        while let Err(unprinted) = printer.print(lines) {
+            lines = unprinted;
+            Timer::after(Duration::from_millis(10)).await;
+        }
+    }
+}
