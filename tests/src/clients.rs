@@ -17,7 +17,8 @@ use crate::netns::Netns;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Both DHCP clients hand what they got to a script, in its environment.
-const LEASE_SCRIPT: &str = "#!/bin/sh\n{ echo \"event=$1$reason\"; env; } >> \"$LAB_LEASE\"\n";
+const LEASE_SCRIPT: &str =
+    "#!/bin/sh\n{ echo \"event=$1$reason\"; env; echo told=all; } >> \"$LAB_LEASE\"\n";
 
 /// Clients inside a namespace, with a folder for what they fetch.
 #[derive(Debug)]
@@ -251,6 +252,8 @@ fn read_lease(path: &Path, events: &[&str]) -> Result<Lease> {
     // lease counts.
     let part = text
         .split("event=")
+        // Or the client is still at it.
+        .filter(|part| part.lines().any(|line| line == "told=all"))
         .filter(|part| events.iter().any(|event| part.starts_with(event)))
         .last();
     let part = part.context("the client got no lease")?;
