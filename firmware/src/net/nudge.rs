@@ -56,6 +56,11 @@ const CONGESTION_WINDOW: (u32, u32) = (8 * SEGMENT, 1 << 20);
 /// its ACKs by up to 40 ms, an emulated machine more.
 const MIN_WAIT: Duration = Duration::from_millis(40);
 
+/// The most that is waited before the first nudge. A handshake that lost a
+/// packet took far longer than a round trip; this is what Linux waits at least
+/// (its `TCP_RTO_MIN`), and a boot server is on the same LAN.
+const MAX_FIRST_WAIT: Duration = Duration::from_millis(200);
+
 /// The most time between two nudges.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
@@ -236,7 +241,7 @@ impl Flows {
         } else {
             MIN_WAIT
         };
-        round_trips.clamp(MIN_WAIT, MAX_WAIT)
+        round_trips.clamp(MIN_WAIT, MAX_FIRST_WAIT)
     }
 
     /// Whether a frame waits for the stack; has the runner woken when one does.
