@@ -97,17 +97,15 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
     fn discover(&mut self, now: Now, query: Query, journal: &impl Record) {
         self.counters.discover += 1;
         journal_discover(now, &query.request, journal);
-        if let Some(probe) = self.probes.of_client(&query.request.key, query.subnet) {
-            // The client asks again while the probe waits: the offer will
-            // answer its latest message.
-            probe.query = query;
-            return;
-        }
         self.propose(now, query, 1, journal);
     }
 
     /// Finds an address for a client and offers it, at once or after a probe.
     fn propose(&mut self, now: Now, query: Query, tries: u8, journal: &impl Record) {
+        let query = match self.probes.join(query) {
+            Ok(()) => return,
+            Err(query) => query,
+        };
         let Found { slot, fresh } = match self.leases.choose(&self.config, &query.applicant()) {
             Ok(found) => found,
             Err(error) => return self.refuse(now, &query, error, journal),
@@ -118,23 +116,21 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         if !fresh || self.config.probe.as_ticks() == 0 {
             return self.offer(now, slot, query, journal);
         }
-        let probe = Probe {
-            query,
-            slot,
-            ip,
-            tries,
-            deadline: None,
-        };
-        if let Err(probe) = self.probes.push(probe) {
+        let probe = Probe::new(&query, slot, ip, tries);
+        if let Err(query) = self.probes.start(probe, query) {
             self.counters.unprobed += 1;
-            self.unopposed(now, probe, journal);
+            self.offer(now, slot, query, journal);
         }
     }
 
     /// Nobody else uses the address, as far as is known.
-    pub(super) fn unopposed(&mut self, now: Now, probe: Probe, journal: &impl Record) {
-        if self.is_offered(&probe) {
-            self.offer(now, probe.slot, probe.query, journal);
+    pub(super) fn unopposed(&mut self, now: Now, probe: &Probe, journal: &impl Record) {
+        while let Some(query) = self.probes.take_waiting(&probe.client) {
+            // Or it is bound already: the client took the offer of another
+            // transaction meanwhile.
+            if matches!(self.state_of(probe), Some(State::Offered | State::Bound)) {
+                self.offer(now, probe.slot, query, journal);
+            }
         }
     }
 
@@ -142,7 +138,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
     pub(super) fn conflict(
         &mut self,
         now: Now,
-        probe: Probe,
+        probe: &Probe,
         by: Option<MacAddr>,
         journal: &impl Record,
     ) {
@@ -156,21 +152,25 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
                 missed
             );
         }
-        if !self.is_offered(&probe) {
-            return;
+        let wanted = self.state_of(probe) == Some(State::Offered);
+        if wanted {
+            self.quarantine(now, probe.slot);
         }
-        self.quarantine(now, probe.slot);
-        if probe.tries < MAX_TRIES {
-            self.propose(now, probe.query, probe.tries + 1, journal);
+        // The next probe is for all that wait; without one each goes its way.
+        while !self.probes.is_under_way(&probe.client)
+            && let Some(query) = self.probes.take_waiting(&probe.client)
+        {
+            if wanted && probe.tries < MAX_TRIES {
+                self.propose(now, query, probe.tries + 1, journal);
+            }
         }
     }
 
-    /// Whether the address is still kept for the client of the probe.
-    fn is_offered(&self, probe: &Probe) -> bool {
+    /// What became of the address, if it is still the client's.
+    fn state_of(&self, probe: &Probe) -> Option<State> {
         let lease = self.leases.get(probe.slot);
-        lease.ip == probe.ip
-            && lease.key == probe.query.request.key
-            && lease.state == State::Offered
+        let own = lease.ip == probe.ip && lease.key == probe.client.key;
+        own.then_some(lease.state)
     }
 
     fn offer(&mut self, now: Now, slot: Slot, query: Query, journal: &impl Record) {
@@ -234,7 +234,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         if query.request.repr.giaddr.is_unspecified() {
             self.other_server(now, server);
         }
-        self.probes.take_client(&query.request.key);
+        self.probes.forget(&query.request.key);
         if let Some(slot) = self.leases.current(&self.config, &query.applicant()) {
             self.leases.withdraw(slot, now.seconds);
         }

@@ -69,17 +69,17 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         let Some(probe) = self.probes.take_ip(ip) else {
             return;
         };
-        if probe.query.request.repr.station() == Some(mac) {
-            self.unopposed(now, probe, journal);
+        if probe.station == Some(mac) {
+            self.unopposed(now, &probe, journal);
         } else {
-            self.conflict(now, probe, Some(mac), journal);
+            self.conflict(now, &probe, Some(mac), journal);
         }
     }
 
     /// Notes that a host answered an ICMP echo request.
     pub fn on_echo_reply(&mut self, now: Now, ip: Ipv4Addr, journal: &impl Record) {
         if let Some(probe) = self.probes.take_ip(ip) {
-            self.conflict(now, probe, None, journal);
+            self.conflict(now, &probe, None, journal);
         }
     }
 
@@ -87,7 +87,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
     /// [`next_deadline`](Self::next_deadline) has passed; more often is fine.
     pub fn on_timer(&mut self, now: Now, journal: &impl Record) {
         while let Some(probe) = self.probes.take_silent(now.mono) {
-            self.unopposed(now, probe, journal);
+            self.unopposed(now, &probe, journal);
         }
     }
 

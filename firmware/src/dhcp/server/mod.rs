@@ -87,7 +87,7 @@ pub struct Counters {
 /// A DHCP server, a proxyDHCP server, or neither, as configured.
 ///
 /// It holds at most `LEASES` leases (about 92 bytes each), `QUEUE` replies
-/// that wait to be sent and `PROBES` offers that wait for a conflict probe
+/// that wait to be sent and `PROBES` messages that wait for a conflict probe
 /// (about 1 KiB each). It does no I/O itself:
 ///
 /// ```text
@@ -255,10 +255,10 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
         if let Some(probe) = self.probes.send(now, self.config.probe) {
             let ip = probe.ip;
-            return Some(if probe.query.request.repr.giaddr.is_unspecified() {
-                Transmit::Arp { ip }
-            } else {
+            return Some(if probe.relayed {
                 Transmit::Ping { ip }
+            } else {
+                Transmit::Arp { ip }
             });
         }
         while self.outbox.front().is_some_and(|reply| reply.committed) {

@@ -24,14 +24,29 @@ fn arp(bench: &mut Bench) -> Ipv4Addr {
 }
 
 /// Lets the time of the probe pass.
-fn silence(bench: &mut Bench) -> Option<Reply> {
+fn silence(bench: &mut Bench) -> Vec<Reply> {
     let deadline = bench.server.next_deadline().unwrap();
     assert_eq!(deadline, bench.now.mono + Duration::from_millis(200));
     bench.now.mono = deadline;
     bench.server.on_timer(bench.now, &bench.journal);
-    let (mut replies, probes) = bench.transmits();
+    let (replies, probes) = bench.transmits();
     assert!(probes.is_empty());
-    replies.pop()
+    replies
+}
+
+/// A client asks once in each of these transactions.
+fn discover_in(bench: &mut Bench, n: u8, xids: &[u32]) {
+    for xid in xids {
+        let mut message = Message::discover(mac(n));
+        message.repr.xid = *xid;
+        bench.send(&message, &Bench::broadcast(&message));
+    }
+}
+
+fn xids(offers: &[Reply]) -> Vec<u32> {
+    let mut xids: Vec<u32> = offers.iter().map(|offer| offer.repr.xid).collect();
+    xids.sort_unstable();
+    xids
 }
 
 #[test]
@@ -42,12 +57,11 @@ fn silence_is_followed_by_an_offer() {
     bench.server.on_timer(bench.now, &bench.journal);
     assert!(bench.transmits().0.is_empty(), "too early");
 
-    // The client asks again meanwhile, in a new transaction.
-    let mut again = Message::discover(mac(1));
-    again.repr.xid = 99;
-    bench.send(&again, &Bench::broadcast(&again));
-    let offer = silence(&mut bench).unwrap();
-    assert_eq!((offer.repr.yiaddr, offer.repr.xid), (ip, 99));
+    // The client asks again meanwhile.
+    discover(&mut bench, 1);
+    let offers = silence(&mut bench);
+    assert_eq!(offers.len(), 1, "one answer to one question");
+    assert_eq!(offers[0].repr.yiaddr, ip);
     assert_eq!(bench.server.next_deadline(), None);
 
     // An address that was held is not probed again.
@@ -66,8 +80,8 @@ fn an_address_in_use_rests_and_the_next_one_is_tried() {
         .on_neighbour(bench.now, taken, mac(77), &bench.journal);
     let next = arp(&mut bench);
     assert_ne!(next, taken);
-    let offer = silence(&mut bench).unwrap();
-    assert_eq!(offer.repr.yiaddr, next);
+    let offers = silence(&mut bench);
+    assert_eq!(offers[0].repr.yiaddr, next);
     assert_eq!(bench.server.counters().conflicts, 1);
     assert_eq!(bench.log.commits, 1, "a restart remembers the conflict");
 
@@ -75,6 +89,58 @@ fn an_address_in_use_rests_and_the_next_one_is_tried() {
     bench
         .server
         .on_neighbour(bench.now, taken, mac(77), &bench.journal);
+}
+
+#[test]
+fn each_transaction_of_a_client_gets_its_offer() {
+    let mut bench = probing();
+    discover_in(&mut bench, 1, &[7, 8, 7, 9]);
+    let ip = arp(&mut bench);
+    let offers = silence(&mut bench);
+    assert_eq!(xids(&offers), [7, 8, 9]);
+    assert!(offers.iter().all(|offer| offer.repr.yiaddr == ip));
+    assert_eq!(bench.server.next_deadline(), None);
+}
+
+#[test]
+fn a_client_that_was_bound_meanwhile_still_gets_its_offer() {
+    let mut bench = probing();
+    discover_in(&mut bench, 1, &[7]);
+    let ip = arp(&mut bench);
+    assert_eq!(xids(&silence(&mut bench)), [7]);
+    // It begins anew, and then takes the first offer all the same.
+    discover_in(&mut bench, 1, &[8]);
+    assert_eq!(arp(&mut bench), ip);
+    bench.ask(&select(mac(1), ip.octets())).unwrap();
+    let offers = silence(&mut bench);
+    assert_eq!((xids(&offers), offers[0].repr.yiaddr), (vec![8], ip));
+    assert_eq!(bench.lease(mac(1)), Some(ip.octets()));
+}
+
+#[test]
+fn all_transactions_move_on_to_the_next_address() {
+    let mut bench = probing();
+    discover_in(&mut bench, 1, &[7, 8]);
+    let taken = arp(&mut bench);
+    bench
+        .server
+        .on_neighbour(bench.now, taken, mac(77), &bench.journal);
+    let next = arp(&mut bench);
+    assert_ne!(next, taken);
+    let offers = silence(&mut bench);
+    assert_eq!(xids(&offers), [7, 8]);
+    assert!(offers.iter().all(|offer| offer.repr.yiaddr == next));
+}
+
+#[test]
+fn a_client_with_too_many_transactions_hears_of_the_latest() {
+    let mut bench = probing();
+    discover_in(&mut bench, 1, &[1, 2, 3, 4, 5]);
+    arp(&mut bench);
+    let offers = silence(&mut bench);
+    // There is room for four messages.
+    assert_eq!(xids(&offers), [2, 3, 4, 5]);
+    assert_eq!(bench.server.counters().unprobed, 0);
 }
 
 #[test]
