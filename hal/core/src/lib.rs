@@ -1,6 +1,6 @@
 //! What a board must offer to run the ichor netboot stack.
 //!
-//! Five seams, each one small enough to fake:
+//! Six seams, each one small enough to fake:
 //!
 //! | trait | what crosses it |
 //! | --- | --- |
@@ -8,6 +8,7 @@
 //! | [`Files`] | ranges of named, read-only files: kernels, profiles, templates |
 //! | [`LeaseLog`] | bytes appended to a log that outlives power loss |
 //! | [`Entropy`] | random seeds |
+//! | [`Updates`] | a new program or file, put in place whole |
 //! | [`Watchdog`] | a sign of life |
 //!
 //! and [`Clock`], the time that leases are counted in. With feature `fake`
@@ -21,11 +22,13 @@
 pub mod fake;
 mod files;
 mod lease_log;
+mod updates;
 
 pub use embassy_net_driver as nic;
 pub use embassy_net_driver::Driver as Nic;
 pub use files::{Entry, FileError, Files, Metadata};
 pub use lease_log::{LeaseLog, LogError};
+pub use updates::{Target, UpdateError, Updates};
 
 /// A source of unpredictable numbers: TCP sequence numbers, ports, xids.
 pub trait Entropy {

@@ -1,0 +1,1 @@
+//! SD cards and eMMC.

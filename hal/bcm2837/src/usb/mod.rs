@@ -1,0 +1,1 @@
+//! The DWC2 USB host controller.
