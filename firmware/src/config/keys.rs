@@ -149,6 +149,15 @@ impl Config {
         )
         .repeated(),
         Key::new(
+            "ipxe-no-router",
+            "true|false",
+            "tell iPXE that no IPv6 router is there when none answers: it waits 4 s otherwise [true]",
+            |config, text| {
+                config.dhcp.boot.ends_router_search = value::boolean(text)?;
+                Ok(())
+            },
+        ),
+        Key::new(
             "reservation",
             "mac=…,address=…",
             "an address, and a hostname if wanted, for one machine known by mac or client-id",

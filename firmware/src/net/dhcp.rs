@@ -8,6 +8,7 @@ use ichor_hal::{Clock, LeaseLog};
 
 use super::frames::{Arp, Datagram, FRAME_LEN, UDP_HEADERS, emit_echo_request, parse_echo_reply};
 use super::mux::{Divert, Filter, NEIGHBOUR_TICK, Neighbours};
+use super::ndp::{emit_no_router, parse_solicitation};
 use crate::MacAddr;
 use crate::dhcp::wire::{BOOT_SERVER_PORT, CLIENT_PORT, SERVER_PORT, emit_discover};
 use crate::dhcp::{Meta, Mode, Now, Server, Transmit};
@@ -150,6 +151,12 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
             server.on_neighbour(now, arp.ip, arp.mac, self.journal);
         } else if let Some((ip, _)) = parse_echo_reply(frame) {
             server.on_echo_reply(now, ip, self.journal);
+        } else if let Some(asker) = parse_solicitation(frame)
+            && server.on_router_solicitation(now, asker.0)
+        {
+            let answer = |frame: &mut [u8; FRAME_LEN]| emit_no_router(self.own.mac, asker, frame);
+            // If there is no room, it asks again.
+            self.divert.outbound.push_with(answer);
         }
     }
 

@@ -4,6 +4,7 @@ pub mod dhcp;
 pub mod frames;
 pub mod http;
 pub mod mux;
+pub mod ndp;
 pub mod nudge;
 pub mod shelf;
 pub mod site;

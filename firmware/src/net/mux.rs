@@ -3,6 +3,7 @@
 //! The mux is itself a NIC. It
 //! - takes DHCP frames out of the stream (to servers and, from foreign ones,
 //!   to clients) and gives them to the DHCP task,
+//! - lets that task see who solicits an IPv6 router,
 //! - lets that task see ARP and echo replies while it probes an address,
 //! - sends that task's frames,
 //! - repeats a TCP peer's last ACK when its connection stands still
@@ -20,6 +21,7 @@ use embassy_sync::waitqueue::WakerRegistration;
 use embassy_time::Duration;
 
 use super::frames::{ARP_LEN, Arp, FrameRing};
+use super::ndp;
 use super::nudge::{ACK_LEN, Flows};
 use crate::MacAddr;
 use crate::dhcp::wire::{BOOT_SERVER_PORT, CLIENT_PORT, SERVER_PORT};
@@ -48,7 +50,8 @@ pub struct Divert<const IN: usize, const OUT: usize> {
 /// Which frames the DHCP task wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Filter {
-    /// Take DHCP out of the stream (ports 67, 68 and 4011).
+    /// Take DHCP out of the stream (ports 67, 68 and 4011), and router
+    /// solicitations.
     pub dhcp: bool,
     /// Copy ARP and ICMP echo replies: an address is being probed.
     pub probes: bool,
@@ -221,7 +224,7 @@ impl<T: embassy_net::driver::RxToken, const IN: usize, const OUT: usize>
                 let filter = divert.filter.get();
                 match Kind::of(frame) {
                     // The stack skips empty frames.
-                    Kind::Dhcp if filter.dhcp => {
+                    Kind::Dhcp | Kind::Solicitation if filter.dhcp => {
                         divert.inbound.push(frame);
                         f(&mut [])
                     }
@@ -243,7 +246,7 @@ impl<T: embassy_net::driver::RxToken, const IN: usize, const OUT: usize>
                         neighbours.hear(frame);
                         f(frame)
                     }
-                    Kind::Other => f(frame),
+                    Kind::Solicitation | Kind::Other => f(frame),
                 }
             }),
         }
@@ -263,6 +266,8 @@ enum Kind {
     Tcp,
     /// Another IPv4 packet.
     Ipv4,
+    /// An IPv6 router solicitation.
+    Solicitation,
     Other,
 }
 
@@ -279,6 +284,7 @@ impl Kind {
                 let reply = packet.get(6..8) == Some(&[0, 2]);
                 if reply { Self::Answer } else { Self::Arp }
             }
+            (0x86, 0xdd) if ndp::is_solicitation(packet) => Self::Solicitation,
             (0x08, 0x00) => {
                 let Some(&[version_ihl, .., fragment_high, fragment_low, _, protocol]) =
                     packet.get(..10)

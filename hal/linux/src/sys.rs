@@ -70,6 +70,30 @@ pub(crate) fn bind_packet(fd: impl AsFd, interface: u32) -> io::Result<()> {
     check(result)
 }
 
+/// Has an interface pass on frames to a group address for as long as the packet
+/// socket is open.
+pub(crate) fn join_group(fd: impl AsFd, interface: u32, group: [u8; 6]) -> io::Result<()> {
+    let [a, b, c, d, e, f] = group;
+    let request = libc::packet_mreq {
+        mr_ifindex: interface.cast_signed(),
+        mr_type: libc::PACKET_MR_MULTICAST as u16,
+        mr_alen: 6,
+        mr_address: [a, b, c, d, e, f, 0, 0],
+    };
+    // SAFETY: the pointer and length describe `request`, which outlives the
+    // call.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_ADD_MEMBERSHIP,
+            (&raw const request).cast(),
+            size_of_val(&request) as libc::socklen_t,
+        )
+    };
+    check(result)
+}
+
 /// Receives up to `lengths.len()` packets with one call, the n-th into the
 /// n-th `stride` bytes of `buffer`. Returns how many came, and their lengths;
 /// one that did not fit has length 0.

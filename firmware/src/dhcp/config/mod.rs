@@ -73,6 +73,7 @@ impl Config {
         mtu: None,
         boot: Boot {
             enabled: false,
+            ends_router_search: false,
             files: Vec::new(),
         },
     };
@@ -84,6 +85,7 @@ impl Config {
         config.lease = LeaseTimes::new();
         config.probe = Duration::from_millis(200);
         config.boot.enabled = true;
+        config.boot.ends_router_search = true;
         config
     }
 }
@@ -262,6 +264,9 @@ pub enum Owner {
 pub struct Boot {
     /// Whether boot files are handed out at all.
     pub enabled: bool,
+    /// Whether iPXE is told that there is no IPv6 router when none answers it:
+    /// it waits for four seconds otherwise.
+    pub ends_router_search: bool,
     /// Files that replace the built-in ones of [`boot`](super::boot), or add
     /// architectures it has no file for. The first match counts.
     pub files: Vec<BootFile, BOOT_FILES>,
@@ -271,6 +276,7 @@ impl Default for Boot {
     fn default() -> Self {
         Self {
             enabled: true,
+            ends_router_search: true,
             files: Vec::new(),
         }
     }

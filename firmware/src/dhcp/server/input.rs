@@ -83,6 +83,12 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         }
     }
 
+    /// Whether a machine that solicits an IPv6 router is to be told that there
+    /// is none: it is iPXE, and would wait for seconds.
+    pub fn on_router_solicitation(&mut self, now: Now, mac: MacAddr) -> bool {
+        self.config.boot.ends_router_search && self.searches.is_in_vain(now.mono, mac)
+    }
+
     /// Makes the offers whose probes heard nothing. To be called when
     /// [`next_deadline`](Self::next_deadline) has passed; more often is fine.
     pub fn on_timer(&mut self, now: Now, journal: &impl Record) {

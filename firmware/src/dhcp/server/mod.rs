@@ -4,6 +4,7 @@ mod binding;
 mod input;
 mod netboot;
 mod probe;
+mod router_search;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -15,6 +16,8 @@ use heapless::Deque;
 use ichor_hal::{LeaseLog, LogError};
 
 use self::probe::Probes;
+use self::router_search::RouterSearches;
+use super::boot::Client;
 use super::config::{Config, ConfigError};
 use super::leases::{Applicant, Lease, Leases, Slot};
 use super::reply::{Body, Meta, Reply};
@@ -110,6 +113,7 @@ pub struct Server<const LEASES: usize, const QUEUE: usize, const PROBES: usize> 
     store: Store<QUEUE>,
     outbox: Deque<Reply, QUEUE>,
     probes: Probes<PROBES>,
+    searches: RouterSearches,
     counters: Counters,
     logged: Logged,
 }
@@ -156,6 +160,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
             store: Store::new(),
             outbox: Deque::new(),
             probes: Probes::new(),
+            searches: RouterSearches::new(),
             counters: Counters {
                 discover: 0,
                 offer: 0,
@@ -340,6 +345,9 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         if self.outbox.is_full() || changed.is_some_and(|slot| !self.store.mark(slot)) {
             self.drop_reply(now.mono);
             return false;
+        }
+        if query.request.client == Some(Client::Ipxe) {
+            self.searches.ipxe_heard(now.mono, query.request.mac());
         }
         let reply = Reply {
             body,

@@ -17,15 +17,20 @@ const IP: u32 = 14;
 const IP_FRAGMENT: u32 = 20;
 const IP_PROTOCOL: u32 = 23;
 const IP_DESTINATION: u32 = 30;
+const IPV6_NEXT_HEADER: u32 = 20;
+const ICMPV6_TYPE: u32 = 54;
 /// From the start of the IP header's options: `X` holds the header's length.
 const DESTINATION_PORT: u32 = IP + 2;
 
 const ETHER_TYPE_IPV4: u32 = 0x0800;
 const ETHER_TYPE_ARP: u32 = 0x0806;
+const ETHER_TYPE_IPV6: u32 = 0x86dd;
 const ARP_REPLY: u32 = 2;
 const FRAGMENT_OFFSET: u32 = 0x1fff;
 const TCP: u32 = 6;
 const UDP: u32 = 17;
+const ICMPV6: u32 = 58;
+const ROUTER_SOLICITATION: u32 = 133;
 
 /// What the kernel knows of a frame besides its bytes (`SKF_AD_*`).
 const ANCILLARY: u32 = 0xffff_f000;
@@ -60,7 +65,15 @@ pub(crate) fn admit(admission: &Admission) -> Vec<sock_filter> {
     }
 
     program.label(IS_IPV4);
-    program.jump(JUMP_EQUAL, ETHER_TYPE_IPV4, Next, Reject);
+    program.jump(JUMP_EQUAL, ETHER_TYPE_IPV4, Label(FOR_WHOM), Next);
+    // All of IPv6 that the stack knows.
+    program.jump(JUMP_EQUAL, ETHER_TYPE_IPV6, Next, Reject);
+    program.load(BYTE, IPV6_NEXT_HEADER);
+    program.jump(JUMP_EQUAL, ICMPV6, Next, Reject);
+    program.load(BYTE, ICMPV6_TYPE);
+    program.jump(JUMP_EQUAL, ROUTER_SOLICITATION, Accept, Reject);
+
+    program.label(FOR_WHOM);
     if let Some(address) = admission.address {
         program.load(WORD, IP_DESTINATION);
         for own in [Some(address), admission.broadcast].into_iter().flatten() {
@@ -105,9 +118,10 @@ enum Target {
 use Target::{Accept, Label, Next, Reject};
 
 const IS_IPV4: usize = 0;
-const IS_FOR_US: usize = 1;
-const IS_UDP: usize = 2;
-const LABELS: usize = 3;
+const FOR_WHOM: usize = 1;
+const IS_FOR_US: usize = 2;
+const IS_UDP: usize = 3;
+const LABELS: usize = 4;
 
 // Operation codes (linux/bpf_common.h).
 const WORD: u16 = 0x20;
@@ -263,6 +277,14 @@ mod tests {
         frame
     }
 
+    fn icmpv6(kind: u8) -> Vec<u8> {
+        let mut frame = vec![0; 70];
+        frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+        frame[20] = 58;
+        frame[54] = kind;
+        frame
+    }
+
     #[test]
     fn a_shared_address_leaves_the_rest_to_the_kernel() {
         let program = admit(&Admission {
@@ -293,11 +315,8 @@ mod tests {
             ("ping", ip(1, OURS, 0, 0), false),
             ("a later fragment", fragment, false),
             ("a short frame", vec![0x08, 0x00], false),
-            (
-                "IPv6",
-                [&[0; 12][..], &[0x86, 0xdd], &[0; 60]].concat(),
-                false,
-            ),
+            ("who looks for a router", icmpv6(133), true),
+            ("other IPv6", icmpv6(135), false),
         ];
         for (name, frame, admitted) in cases {
             assert_eq!(run(&program, &frame, 0, 0), admitted, "{name}");
@@ -319,6 +338,8 @@ mod tests {
             (ip(6, OURS, 22, 0), true),
             (ip(17, Ipv4Addr::BROADCAST, 67, 0), true),
             (ip(6, THEIRS, 22, 0), false),
+            (icmpv6(133), true),
+            (icmpv6(135), false),
         ] {
             assert_eq!(run(&program, &frame, 0, 0), admitted);
         }

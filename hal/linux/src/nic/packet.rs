@@ -38,6 +38,10 @@ const KERNEL_RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
 /// less than the queue of an interface (1,000).
 const KERNEL_SEND_BUFFER: usize = 1024 * 1024;
 
+/// The group that machines look for IPv6 routers in (RFC 4291 §2.7.1), as an
+/// Ethernet address (RFC 2464 §7).
+const ALL_ROUTERS: [u8; 6] = [0x33, 0x33, 0, 0, 0, 2];
+
 /// Pause when the interface's queue is full, which cannot be polled for.
 const RETRY: Duration = Duration::from_micros(100);
 
@@ -115,6 +119,8 @@ impl PacketNic {
             .map_err(OpenError::io(doing()))?;
         let bound = link.index().map_err(OpenError::io(doing()))?;
         sys::bind_packet(&socket, bound).map_err(OpenError::io(doing()))?;
+        // Not every interface filters groups; iPXE waits longer if this fails.
+        let _ = sys::join_group(&socket, bound, ALL_ROUTERS);
         Ok(Self {
             socket: reactor.register(socket).map_err(OpenError::io(doing()))?,
             link,
@@ -257,7 +263,10 @@ impl Driver for PacketNic {
         {
             // The interface was removed and made again.
             match sys::bind_packet(&self.socket, index) {
-                Ok(()) => self.bound = index,
+                Ok(()) => {
+                    self.bound = index;
+                    let _ = sys::join_group(&self.socket, index, ALL_ROUTERS);
+                }
                 Err(error) => log::error!("binding to the new interface: {error}"),
             }
         }
