@@ -5,6 +5,7 @@ mod build;
 mod cross;
 mod demo;
 mod firmware;
+mod kernel;
 mod steps;
 mod test;
 
