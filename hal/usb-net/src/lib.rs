@@ -29,13 +29,10 @@
 //! filters let in the station's own address and broadcast), pause frames,
 //! checksum offload, VLAN tags (a tagged frame of full length is too long),
 //! RNDIS and CDC-NCM, more than one adapter at a time.
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 // Like those of embassy-usb: used on single-threaded executors.
 #![allow(async_fn_in_trait)]
-
-#[cfg(test)]
-extern crate std;
 
 pub mod cdc_ecm;
 mod control;
