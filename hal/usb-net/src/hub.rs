@@ -33,6 +33,7 @@ const HUB_DESCRIPTOR: u16 = 0x2900;
 
 /// Features of a port (USB 2.0 table 11-17). The change bits are those of
 /// wPortChange in order.
+const PORT_ENABLE: u16 = 1;
 const PORT_RESET: u16 = 4;
 const PORT_POWER: u16 = 8;
 const C_PORT_CONNECTION: u16 = 16;
@@ -195,6 +196,15 @@ impl Hub {
                 return Err(PipeError::Timeout);
             }
         }
+    }
+
+    /// Cuts a port off until it is reset again.
+    pub(crate) async fn disable<P>(&self, control: &Control<P>, port: u8) -> Result<(), PipeError>
+    where
+        P: UsbPipe<pipe::Control, pipe::InOut>,
+    {
+        self.feature(control, CLEAR_FEATURE, PORT_ENABLE, port)
+            .await
     }
 
     /// How packets reach a device of this speed at a port: through the

@@ -5,16 +5,22 @@
 //! [`Device`] for embassy-net, which stays the same while adapters are pulled
 //! and plugged in:
 //!
-//! ```ignore
-//! static BUFFERS: StaticCell<Buffers> = StaticCell::new();
+//! ```
+//! # use embassy_usb_driver::host::UsbHostController;
+//! # use embassy_usb_host::BusState;
+//! # use ichor_hal_usb_net::{Buffers, Event};
+//! # async fn ethernet<C: UsbHostController<'static>>(
+//! #     dwc2: C, buffers: &'static mut Buffers, mac: [u8; 6], log: fn(&Event),
+//! # ) {
 //! static BUS: BusState = BusState::new();
 //!
-//! let (nic, runner) = ichor_hal_usb_net::new(BUFFERS.init(Buffers::new()), Some(mac));
+//! // `buffers` is in a static; `nic` goes to `embassy_net::new`.
+//! let (nic, runner) = ichor_hal_usb_net::new(buffers, Some(mac));
 //! let counters = runner.counters();
+//! // In a task of its own; it never returns.
 //! let (mut controller, bus) = embassy_usb_host::bus(dwc2, &BUS);
-//! // In a task of its own:
-//! runner.run(&mut controller, &bus, &|event| info!("{}", event)).await
-//! // `nic` goes to `embassy_net::new`.
+//! runner.run(&mut controller, &bus, &|event| log(&event)).await
+//! # }
 //! ```
 //!
 //! | module | what it does |
@@ -80,6 +86,9 @@ pub const TX_QUEUE: usize = 32;
 /// Hubs that are followed: the one beside the LAN9514's Ethernet function,
 /// and a few that a person may plug in.
 pub const HUBS: usize = 4;
+
+/// Last of all device addresses (USB 2.0 §9.4.6).
+const LAST_ADDRESS: u8 = 127;
 
 /// Bytes for a configuration descriptor. Adapters have 80 to 150; devices
 /// with longer ones (cameras) are of no interest.

@@ -12,15 +12,12 @@ use embassy_usb_host::{BusController, BusHandle};
 use crate::counters::Counters;
 use crate::event::{Event, Place, Why};
 use crate::walk::{Walk, watch_port};
-use crate::{BURST, CONFIGURATION, FRAME, pump};
+use crate::{BURST, CONFIGURATION, FRAME, LAST_ADDRESS, pump};
 
 /// How long the controller has to say that the root device is gone before
 /// the bus is reset; doubled each time up to the longest, as long as no NIC
 /// works.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
-
-/// Last of all addresses (USB 2.0 §9.4.6).
-const LAST_ADDRESS: u8 = 127;
 
 /// The side of the NIC that drives the hardware. [`Runner::run`] it in a task
 /// of its own.

@@ -8,11 +8,11 @@ use embassy_usb_host::handler::{BusRoute, EnumerationInfo};
 use embassy_usb_host::{BusHandle, EnumerationError};
 use heapless::Vec;
 
-use crate::HUBS;
 use crate::control::Control;
 use crate::event::{Event, Place, Why};
 use crate::hub::{DEBOUNCE, Hub, PORTS};
 use crate::nic::{ProbeError, UsbNic};
+use crate::{HUBS, LAST_ADDRESS};
 
 /// Between two looks at all ports. A person who plugs something in does not
 /// notice it, and a look is a request of some 100 µs per port.
@@ -178,6 +178,10 @@ impl<'d, A: UsbHostAllocator<'d>> Walk<'_, 'd, A> {
                     }
                     Err(error) => {
                         (self.report)(Event::NotEnumerated(place, error));
+                        // It may still answer to address 0, or to the one it
+                        // was just given, as the next device will.
+                        hub.disable(&control, port).await?;
+                        self.free_unused(hubs);
                         Slot::Failed(attempt)
                     }
                 };
@@ -186,6 +190,20 @@ impl<'d, A: UsbHostAllocator<'d>> Walk<'_, 'd, A> {
             index += 1;
         }
         Ok(None)
+    }
+
+    /// Frees the addresses that no device has: an enumeration that fails
+    /// half-way may keep the one it took.
+    fn free_unused(&self, hubs: &[Followed]) {
+        let used = |address| {
+            hubs.iter().any(|followed| {
+                followed.hub.address() == address
+                    || followed.slots.contains(&Slot::Ignored(address))
+            })
+        };
+        for address in (1..=LAST_ADDRESS).filter(|&address| !used(address)) {
+            self.bus.free_address(address);
+        }
     }
 
     /// Enumerates the device that was just reset and finds out what it is.

@@ -20,7 +20,10 @@ const OWN: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 fn with_adapter(mac: Option<[u8; 6]>, test: impl AsyncFnOnce(&mut Lab<'_>, Rc<RefCell<Ecm>>, Id)) {
     with_runner(mac, async |lab| {
         let adapter = Ecm::new("525400123456");
-        let id = lab.bus.borrow_mut().plug(adapter.clone(), Speed::Full, At::Root);
+        let id = lab
+            .bus
+            .borrow_mut()
+            .plug(adapter.clone(), Speed::Full, At::Root);
         lab.until_up().await;
         test(lab, adapter.clone(), id).await;
         assert_eq!(adapter.borrow().violations, [""; 0]);
@@ -33,10 +36,13 @@ fn takes_the_ecm_configuration_and_the_adapters_address() {
         assert_eq!(lab.mac(), HardwareAddress::Ethernet(OWN));
         // Directed and broadcast.
         assert_eq!(adapter.borrow().filter, Some(0x0C));
-        assert_eq!(lab.log(), [
-            "Ethernet 0525:a4a2 class 02/00/00 by cdc-ecm at Full speed, 52:54:00:12:34:56",
-            "link up",
-        ]);
+        assert_eq!(
+            lab.log(),
+            [
+                "Ethernet 0525:a4a2 class 02/00/00 by cdc-ecm at Full speed, 52:54:00:12:34:56",
+                "link up",
+            ]
+        );
     });
 }
 
@@ -56,7 +62,10 @@ fn an_adapter_without_a_usable_address_needs_the_boards() {
     with_runner(None, async |lab| {
         let adapter = Ecm::new("no address!!");
         lab.bus.borrow_mut().plug(adapter, Speed::Full, At::Root);
-        lab.until("told", |lab| lab.logged("no MAC address, and the board gives none") > 0).await;
+        lab.until("told", |lab| {
+            lab.logged("no MAC address, and the board gives none") > 0
+        })
+        .await;
     });
     with_runner(Some(MAC), async |lab| {
         let adapter = Ecm::new("");
@@ -81,7 +90,8 @@ fn frames_go_both_ways_one_in_a_transfer() {
         // 64 and 1472 are whole packets: the fake insists on the empty one.
         for (number, len) in [(1, 60), (2, 64), (3, 1472), (4, 1514)] {
             lab.send(&frame(number, len));
-            lab.until("sent", |_| !adapter.borrow().sent.is_empty()).await;
+            lab.until("sent", |_| !adapter.borrow().sent.is_empty())
+                .await;
             assert_eq!(adapter.borrow_mut().sent.remove(0), frame(number, len));
             adapter.borrow_mut().received.push_back(frame(number, len));
             assert_eq!(lab.next().await, frame(number, len));
@@ -92,7 +102,14 @@ fn frames_go_both_ways_one_in_a_transfer() {
         }
         assert_eq!(lab.next().await, [7; 60]);
         let counters = lab.counters();
-        assert_eq!((counters.rx_frames, counters.tx_frames, counters.rx_malformed), (5, 4, 3));
+        assert_eq!(
+            (
+                counters.rx_frames,
+                counters.tx_frames,
+                counters.rx_malformed
+            ),
+            (5, 4, 3)
+        );
         assert_eq!((counters.usb_errors, lab.bus.borrow().abandoned), (0, 0));
     });
 }
@@ -114,13 +131,17 @@ fn notifications_move_the_link() {
             adapter.borrow_mut().notify_speed(100_000_000);
         }
         adapter.borrow_mut().notify_speed(10_000_000);
-        lab.until("slower", |lab| lab.logged("link up, 10 Mbit/s") == 1).await;
-        assert_eq!(lab.log()[1..], [
-            "link up",
-            "link down",
-            "link up, 100 Mbit/s",
-            "link up, 10 Mbit/s"
-        ]);
+        lab.until("slower", |lab| lab.logged("link up, 10 Mbit/s") == 1)
+            .await;
+        assert_eq!(
+            lab.log()[1..],
+            [
+                "link up",
+                "link down",
+                "link up, 100 Mbit/s",
+                "link up, 10 Mbit/s"
+            ]
+        );
     });
 }
 
@@ -129,12 +150,17 @@ fn broken_notifications_do_not_cost_the_frames() {
     with_adapter(None, async |lab, adapter, id| {
         adapter.borrow_mut().notify_connection(false);
         lab.until_down().await;
-        lab.bus.borrow_mut().fail(id, 0x81, PipeError::BadResponse, 1000);
+        lab.bus
+            .borrow_mut()
+            .fail(id, 0x81, PipeError::BadResponse, 1000);
         // Whether there is a link cannot be told any more: as if there were.
         lab.until_up().await;
         adapter.borrow_mut().received.push_back(frame(1, 60));
         assert_eq!(lab.next().await, frame(1, 60));
-        assert_eq!((lab.counters().restarts, lab.bus.borrow().bus_resets), (0, 0));
+        assert_eq!(
+            (lab.counters().restarts, lab.bus.borrow().bus_resets),
+            (0, 0)
+        );
     });
 }
 
@@ -147,23 +173,30 @@ fn stalls_are_cleared_and_endless_errors_have_it_configured_again() {
         assert_eq!(lab.next().await, frame(1, 60));
         assert_eq!(lab.counters().restarts, 0);
 
-        lab.bus.borrow_mut().fail(id, 0x82, PipeError::BadResponse, 8);
+        lab.bus
+            .borrow_mut()
+            .fail(id, 0x82, PipeError::BadResponse, 8);
         adapter.borrow_mut().filter = None;
-        lab.until("restarted", |lab| lab.counters().restarts == 1).await;
+        lab.until("restarted", |lab| lab.counters().restarts == 1)
+            .await;
         lab.until_up().await;
         assert_eq!(adapter.borrow().filter, Some(0x0C));
         adapter.borrow_mut().received.push_back(frame(2, 60));
         assert_eq!(lab.next().await, frame(2, 60));
         lab.send(&frame(3, 60));
-        lab.until("sent", |_| adapter.borrow().sent == [frame(3, 60)]).await;
+        lab.until("sent", |_| adapter.borrow().sent == [frame(3, 60)])
+            .await;
     });
 }
 
 #[test]
 fn an_adapter_that_never_recovers_has_the_bus_reset() {
     with_adapter(None, async |lab, adapter, id| {
-        lab.bus.borrow_mut().fail(id, 0x82, PipeError::BadResponse, 40);
-        lab.until("bus reset", |lab| lab.bus.borrow().bus_resets > 0).await;
+        lab.bus
+            .borrow_mut()
+            .fail(id, 0x82, PipeError::BadResponse, 40);
+        lab.until("bus reset", |lab| lab.bus.borrow().bus_resets > 0)
+            .await;
         assert_eq!(lab.logged("lost: starting it again has not helped"), 1);
         adapter.borrow_mut().received.push_back(frame(1, 60));
         assert_eq!(lab.next().await, frame(1, 60));

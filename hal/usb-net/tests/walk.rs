@@ -40,33 +40,45 @@ fn the_lan9514_of_a_pi() {
         let chip = Lan9500::new(0xEC00);
         // High speed behind high speed: the fake accepts no split transaction,
         // though before its reset the port says full speed.
-        lab.bus.borrow_mut().plug(chip.clone(), Speed::High, At::Port(hub, 1));
-        lab.bus.borrow_mut().plug(Keyboard, Speed::Low, At::Port(hub, 2));
+        lab.bus
+            .borrow_mut()
+            .plug(chip.clone(), Speed::High, At::Port(hub, 1));
+        lab.bus
+            .borrow_mut()
+            .plug(Keyboard, Speed::Low, At::Port(hub, 2));
         lab.until_up().await;
         assert_eq!(chip.borrow().register(0x38), 37);
         assert_eq!(
             lab.log()[0],
-            "Ethernet 0424:ec00 class ff/00/ff by lan95xx at High speed, b8:27:eb:01:02:03"
-                .replace("ff/00/ff", "ff/00/00")
+            "Ethernet 0424:ec00 class ff/00/00 by lan95xx at High speed, b8:27:eb:01:02:03"
         );
         chip.borrow_mut().receive(&frame(1, 60));
         assert_eq!(lab.next().await, frame(1, 60));
         // Being watched does not disturb it.
         Timer::after_secs(60).await;
-        assert_eq!((lab.bus.borrow().abandoned, lab.counters().usb_errors), (0, 0));
+        assert_eq!(
+            (lab.bus.borrow().abandoned, lab.counters().usb_errors),
+            (0, 0)
+        );
         assert!(lab.link_up());
     });
 }
 
 #[test]
-fn usb_net_behind_qemus_full_speed_hub_is_up_within_a_second() {
+fn usb_net_behind_qemus_full_speed_hub_is_up_within_half_a_second() {
     with_runner(None, async |lab| {
         let begin = Instant::now();
         let hub = lab.bus.borrow_mut().plug_hub(Speed::Full, At::Root, 8);
         let adapter = Ecm::new("525400123456");
-        lab.bus.borrow_mut().plug(adapter, Speed::Full, At::Port(hub, 1));
+        lab.bus
+            .borrow_mut()
+            .plug(adapter, Speed::Full, At::Port(hub, 1));
         lab.until_up().await;
-        assert!(begin.elapsed().as_millis() < 500, "{} ms", begin.elapsed().as_millis());
+        assert!(
+            begin.elapsed().as_millis() < 500,
+            "{} ms",
+            begin.elapsed().as_millis()
+        );
     });
 }
 
@@ -75,9 +87,14 @@ fn full_speed_behind_a_high_speed_hub_goes_through_its_translator() {
     with_runner(None, async |lab| {
         let hub = lab.bus.borrow_mut().plug_hub(Speed::High, At::Root, 4);
         // And another hub between, which has no say in it.
-        let slow = lab.bus.borrow_mut().plug_hub(Speed::Full, At::Port(hub, 3), 4);
+        let slow = lab
+            .bus
+            .borrow_mut()
+            .plug_hub(Speed::Full, At::Port(hub, 3), 4);
         let adapter = Ecm::new("525400123456");
-        lab.bus.borrow_mut().plug(adapter.clone(), Speed::Full, At::Port(slow, 2));
+        lab.bus
+            .borrow_mut()
+            .plug(adapter.clone(), Speed::Full, At::Port(slow, 2));
         lab.until_up().await;
         adapter.borrow_mut().received.push_back(frame(1, 60));
         assert_eq!(lab.next().await, frame(1, 60));
@@ -88,9 +105,14 @@ fn full_speed_behind_a_high_speed_hub_goes_through_its_translator() {
 fn a_high_speed_hub_behind_another_has_its_own_translator() {
     with_runner(None, async |lab| {
         let first = lab.bus.borrow_mut().plug_hub(Speed::High, At::Root, 4);
-        let second = lab.bus.borrow_mut().plug_hub(Speed::High, At::Port(first, 4), 4);
+        let second = lab
+            .bus
+            .borrow_mut()
+            .plug_hub(Speed::High, At::Port(first, 4), 4);
         let adapter = Ecm::new("525400123456");
-        lab.bus.borrow_mut().plug(adapter, Speed::Full, At::Port(second, 1));
+        lab.bus
+            .borrow_mut()
+            .plug(adapter, Speed::Full, At::Port(second, 1));
         lab.until_up().await;
     });
 }
@@ -99,7 +121,10 @@ fn a_high_speed_hub_behind_another_has_its_own_translator() {
 fn pulled_and_put_back_at_the_root() {
     with_runner(None, async |lab| {
         let adapter = Ecm::new("525400123456");
-        let id = lab.bus.borrow_mut().plug(adapter.clone(), Speed::Full, At::Root);
+        let id = lab
+            .bus
+            .borrow_mut()
+            .plug(adapter.clone(), Speed::Full, At::Root);
         // More often than there are addresses.
         for number in 0..130 {
             lab.until_up().await;
@@ -113,7 +138,7 @@ fn pulled_and_put_back_at_the_root() {
         }
         lab.until_up().await;
         // Nothing of what was sent while there was none.
-        assert_eq!(adapter.borrow().sent, [vec![0; 0]; 0]);
+        assert!(adapter.borrow().sent.is_empty());
         assert_eq!(lab.logged("lost: unplugged"), 130);
     });
 }
@@ -123,7 +148,10 @@ fn pulled_and_put_back_at_a_hub() {
     with_runner(Some(MAC), async |lab| {
         let hub = lab.bus.borrow_mut().plug_hub(Speed::High, At::Root, 5);
         let adapter = Ecm::new("525400123456");
-        let id = lab.bus.borrow_mut().plug(adapter.clone(), Speed::Full, At::Port(hub, 2));
+        let id = lab
+            .bus
+            .borrow_mut()
+            .plug(adapter.clone(), Speed::Full, At::Port(hub, 2));
         for number in 0..20 {
             lab.until_up().await;
             adapter.borrow_mut().received.push_back(frame(number, 60));
@@ -144,7 +172,10 @@ fn pulled_and_put_back_before_anyone_looked() {
     with_runner(None, async |lab| {
         let hub = lab.bus.borrow_mut().plug_hub(Speed::Full, At::Root, 4);
         let adapter = Ecm::new("525400123456");
-        let id = lab.bus.borrow_mut().plug(adapter.clone(), Speed::Full, At::Port(hub, 1));
+        let id = lab
+            .bus
+            .borrow_mut()
+            .plug(adapter.clone(), Speed::Full, At::Port(hub, 1));
         lab.until_up().await;
         lab.bus.borrow_mut().pull(id);
         lab.bus.borrow_mut().replug(id, At::Port(hub, 1));
@@ -159,9 +190,14 @@ fn pulled_and_put_back_before_anyone_looked() {
 fn the_hub_is_pulled_with_all_that_is_behind_it() {
     with_runner(None, async |lab| {
         let near = lab.bus.borrow_mut().plug_hub(Speed::High, At::Root, 4);
-        let far = lab.bus.borrow_mut().plug_hub(Speed::High, At::Port(near, 1), 4);
+        let far = lab
+            .bus
+            .borrow_mut()
+            .plug_hub(Speed::High, At::Port(near, 1), 4);
         let adapter = Ecm::new("525400123456");
-        lab.bus.borrow_mut().plug(adapter.clone(), Speed::Full, At::Port(far, 1));
+        lab.bus
+            .borrow_mut()
+            .plug(adapter.clone(), Speed::Full, At::Port(far, 1));
         lab.until_up().await;
         lab.bus.borrow_mut().pull(far);
         lab.until_down().await;
@@ -182,21 +218,28 @@ fn the_hub_is_pulled_with_all_that_is_behind_it() {
 fn what_is_no_adapter_is_named_and_left_alone() {
     with_runner(Some(MAC), async |lab| {
         let hub = lab.bus.borrow_mut().plug_hub(Speed::High, At::Root, 4);
-        let keyboard = lab.bus.borrow_mut().plug(Keyboard, Speed::Low, At::Port(hub, 1));
+        let keyboard = lab
+            .bus
+            .borrow_mut()
+            .plug(Keyboard, Speed::Low, At::Port(hub, 1));
         lab.until("told", |lab| !lab.log().is_empty()).await;
         Timer::after_secs(10).await;
-        assert_eq!(lab.log(), [
-            "USB hub 1 port 1: 046d:c31c class 03/01/01 is no Ethernet adapter known here"
-        ]);
+        assert_eq!(
+            lab.log(),
+            ["USB hub 1 port 1: 046d:c31c class 03/01/01 is no Ethernet adapter known here"]
+        );
         // Plugged in anew, it is told again, and its address is free again.
         for times in 2..140 {
             lab.bus.borrow_mut().pull(keyboard);
             Timer::after_millis(400).await;
             lab.bus.borrow_mut().replug(keyboard, At::Port(hub, 1));
-            lab.until("told again", |lab| lab.log().len() == times).await;
+            lab.until("told again", |lab| lab.log().len() == times)
+                .await;
         }
         let chip = Lan9500::new(0x9E00);
-        lab.bus.borrow_mut().plug(chip, Speed::High, At::Port(hub, 4));
+        lab.bus
+            .borrow_mut()
+            .plug(chip, Speed::High, At::Port(hub, 4));
         lab.until_up().await;
         assert_eq!(lab.bus.borrow().bus_resets, 0);
     });
@@ -206,13 +249,18 @@ fn what_is_no_adapter_is_named_and_left_alone() {
 fn what_is_no_adapter_at_the_root_is_named_too() {
     with_runner(Some(MAC), async |lab| {
         let keyboard = lab.bus.borrow_mut().plug(Keyboard, Speed::Low, At::Root);
-        lab.until("told", |lab| lab.logged("USB root port: 046d:c31c class 03/01/01") == 1).await;
+        lab.until("told", |lab| {
+            lab.logged("USB root port: 046d:c31c class 03/01/01") == 1
+        })
+        .await;
         lab.send(&frame(1, 60));
         Timer::after_secs(1).await;
         assert_eq!(lab.counters().tx_no_link, 1);
         lab.bus.borrow_mut().pull(keyboard);
         Timer::after_secs(1).await;
-        lab.bus.borrow_mut().plug(Lan9500::new(0x9500), Speed::High, At::Root);
+        lab.bus
+            .borrow_mut()
+            .plug(Lan9500::new(0x9500), Speed::High, At::Root);
         lab.until_up().await;
     });
 }
@@ -221,11 +269,18 @@ fn what_is_no_adapter_at_the_root_is_named_too() {
 fn a_device_that_does_not_enumerate_does_not_hide_the_next() {
     with_runner(Some(MAC), async |lab| {
         let hub = lab.bus.borrow_mut().plug_hub(Speed::High, At::Root, 4);
-        let broken = lab.bus.borrow_mut().plug(Keyboard, Speed::Low, At::Port(hub, 1));
-        lab.bus.borrow_mut().fail(broken, 0, PipeError::BadResponse, 1000);
+        let broken = lab
+            .bus
+            .borrow_mut()
+            .plug(Keyboard, Speed::Low, At::Port(hub, 1));
+        lab.bus
+            .borrow_mut()
+            .fail(broken, 0, PipeError::BadResponse, 1000);
         Timer::after_secs(20).await;
         assert_eq!(lab.logged("USB hub 1 port 1: device does not enumerate"), 3);
-        lab.bus.borrow_mut().plug(Lan9500::new(0xEC00), Speed::High, At::Port(hub, 2));
+        lab.bus
+            .borrow_mut()
+            .plug(Lan9500::new(0xEC00), Speed::High, At::Port(hub, 2));
         lab.until_up().await;
     });
 }
@@ -247,10 +302,17 @@ fn more_hubs_than_are_followed() {
     with_runner(Some(MAC), async |lab| {
         let hub = lab.bus.borrow_mut().plug_hub(Speed::High, At::Root, 7);
         for port in 1..=4 {
-            lab.bus.borrow_mut().plug_hub(Speed::High, At::Port(hub, port), 4);
+            lab.bus
+                .borrow_mut()
+                .plug_hub(Speed::High, At::Port(hub, port), 4);
         }
-        lab.until("told", |lab| lab.logged("port 4: more than 4 hubs, not followed") == 1).await;
-        lab.bus.borrow_mut().plug(Lan9500::new(0x9500), Speed::High, At::Port(hub, 5));
+        lab.until("told", |lab| {
+            lab.logged("port 4: more than 4 hubs, not followed") == 1
+        })
+        .await;
+        lab.bus
+            .borrow_mut()
+            .plug(Lan9500::new(0x9500), Speed::High, At::Port(hub, 5));
         lab.until_up().await;
     });
 }

@@ -203,10 +203,15 @@ impl World {
         device.halted.clear();
         device.function.reset();
         for port in &mut device.ports {
-            *port = Port { change: port.change, ..Port::default() };
+            *port = Port {
+                change: port.change,
+                ..Port::default()
+            };
         }
         let here = |device: &Device| matches!(device.at, Some(At::Port(hub, _)) if hub == id);
-        let below: Vec<_> = (0..self.devices.len()).filter(|&i| here(&self.devices[i])).collect();
+        let below: Vec<_> = (0..self.devices.len())
+            .filter(|&i| here(&self.devices[i]))
+            .collect();
         for index in below {
             self.devices[index].address = None;
         }
@@ -230,7 +235,8 @@ impl World {
             .filter(|&id| self.devices[id.0].address == Some(address) && self.reachable(id))
             .collect();
         if answers.len() > 1 {
-            self.violations.push(format!("two devices answer to address {address}"));
+            self.violations
+                .push(format!("two devices answer to address {address}"));
         }
         answers.first().copied()
     }
@@ -258,7 +264,8 @@ impl World {
         let id = self.device(address)?;
         let expected = self.route(id);
         if split != expected {
-            self.violations.push(format!("routed {split:?} instead of {expected:?}"));
+            self.violations
+                .push(format!("routed {split:?} instead of {expected:?}"));
             return None;
         }
         Some(id)
@@ -283,8 +290,14 @@ impl World {
         match (kind, request) {
             (0x80, 6) => match high {
                 1 => Some(device.function.device_descriptor().to_vec()),
-                2 => device.function.configurations().get(usize::from(low)).cloned(),
-                3 => device.function.string(low, u16::from_le_bytes([index, language])),
+                2 => device
+                    .function
+                    .configurations()
+                    .get(usize::from(low))
+                    .cloned(),
+                3 => device
+                    .function
+                    .string(low, u16::from_le_bytes([index, language])),
                 _ => None,
             },
             (0x00, 5) => {
@@ -318,7 +331,9 @@ impl World {
     fn port_request(&mut self, hub: Id, request: u8, feature: u8, port: u8) -> Option<Vec<u8>> {
         let slot = usize::from(port.checked_sub(1)?);
         let at = At::Port(hub, port);
-        let child = (0..self.devices.len()).map(Id).find(|id| self.devices[id.0].at == Some(at));
+        let child = (0..self.devices.len())
+            .map(Id)
+            .find(|id| self.devices[id.0].at == Some(at));
         let child_speed = child.map(|child| self.devices[child.0].speed);
         let state = self.devices[hub.0].ports.get_mut(slot)?;
         match (request, feature) {
@@ -337,6 +352,10 @@ impl World {
                     status |= 1 << 3;
                 }
                 Some([status.to_le_bytes(), state.change.to_le_bytes()].concat())
+            }
+            (1, 1) => {
+                state.enabled = false;
+                Some(Vec::new())
             }
             (1, 16..=20) => {
                 state.change &= !(1 << (feature - 16));
@@ -380,8 +399,7 @@ impl Function for HubFunction {
 
     fn control(&mut self, setup: [u8; 8], _data: &[u8]) -> Option<Vec<u8>> {
         // 100 ms until the power is good, no individual switching.
-        (setup[..4] == [0xA0, 6, 0, 0x29])
-            .then(|| vec![9, 0x29, self.ports, 9, 0, 50, 1, 0, 0xFF])
+        (setup[..4] == [0xA0, 6, 0, 0x29]).then(|| vec![9, 0x29, self.ports, 9, 0, 50, 1, 0, 0xFF])
     }
 
     fn take_in(&mut self, _endpoint: u8) -> Option<Vec<u8>> {
@@ -423,7 +441,9 @@ impl<'d> UsbHostController<'d> for Controller {
         let mut world = self.0.borrow_mut();
         world.bus_resets += 1;
         let at_root = (0..world.devices.len()).map(Id);
-        let root = at_root.into_iter().find(|id| world.devices[id.0].at == Some(At::Root));
+        let root = at_root
+            .into_iter()
+            .find(|id| world.devices[id.0].at == Some(At::Root));
         if let Some(root) = root {
             world.reset(root);
         }
@@ -444,7 +464,9 @@ impl<'d> UsbHostAllocator<'d> for Allocator {
     ) -> Result<Pipe, HostError> {
         let mut world = self.0.borrow_mut();
         if endpoint.ep_type != T::ep_type() {
-            world.violations.push(format!("{endpoint:?} is of another type than its pipe"));
+            world
+                .violations
+                .push(format!("{endpoint:?} is of another type than its pipe"));
         }
         Ok(Pipe {
             world: self.0.clone(),
@@ -494,19 +516,25 @@ impl Pipe {
             }
             world.control(id, setup, data).ok_or(PipeError::Stall)
         };
-        with_timeout(self.deadline, answer).await.unwrap_or(Err(PipeError::Timeout))
+        with_timeout(self.deadline, answer)
+            .await
+            .unwrap_or(Err(PipeError::Timeout))
     }
 
     /// The device at the other end, if a transfer can begin.
     fn begin(&self) -> Result<Id, PipeError> {
         let mut world = self.world.borrow_mut();
-        let id = world.reached(self.addr, self.split).ok_or(PipeError::BadResponse)?;
+        let id = world
+            .reached(self.addr, self.split)
+            .ok_or(PipeError::BadResponse)?;
         let endpoint = u8::from(self.endpoint.addr);
         if world.devices[id.0].halted.contains(&endpoint) {
             return Err(PipeError::Stall);
         }
         if !world.devices[id.0].configured {
-            world.violations.push(format!("endpoint {endpoint:#x} used unconfigured"));
+            world
+                .violations
+                .push(format!("endpoint {endpoint:#x} used unconfigured"));
         }
         if let Some(error) = world.fault(id, endpoint) {
             return Err(error);
@@ -517,7 +545,11 @@ impl Pipe {
     /// Moves both toggles on by so many bytes.
     fn finish(&mut self, id: Id, bytes: usize, short: bool) -> Result<(), PipeError> {
         let size = usize::from(self.endpoint.max_packet_size);
-        let packets = if short { bytes / size + 1 } else { bytes / size };
+        let packets = if short {
+            bytes / size + 1
+        } else {
+            bytes / size
+        };
         let mut world = self.world.borrow_mut();
         let endpoint = u8::from(self.endpoint.addr);
         let toggle = world.devices[id.0].toggles.entry(endpoint).or_default();
@@ -534,7 +566,10 @@ impl<T: pipe::Type, D: pipe::Direction> UsbPipe<T, D> for Pipe {
     async fn control_in(&mut self, setup: &[u8; 8], buf: &mut [u8]) -> Result<usize, PipeError> {
         let asked = usize::from(u16::from_le_bytes([setup[6], setup[7]]));
         if setup[0] & 0x80 == 0 || asked != buf.len() {
-            self.world.borrow_mut().violations.push(format!("control IN with {setup:x?}"));
+            self.world
+                .borrow_mut()
+                .violations
+                .push(format!("control IN with {setup:x?}"));
         }
         let answer = self.request(*setup, &[]).await?;
         let count = answer.len().min(asked);
@@ -543,17 +578,24 @@ impl<T: pipe::Type, D: pipe::Direction> UsbPipe<T, D> for Pipe {
     }
 
     async fn control_out(&mut self, setup: &[u8; 8], buf: &[u8]) -> Result<(), PipeError> {
-        if setup[0] & 0x80 != 0 || usize::from(u16::from_le_bytes([setup[6], setup[7]])) != buf.len()
+        if setup[0] & 0x80 != 0
+            || usize::from(u16::from_le_bytes([setup[6], setup[7]])) != buf.len()
         {
-            self.world.borrow_mut().violations.push(format!("control OUT with {setup:x?}"));
+            self.world
+                .borrow_mut()
+                .violations
+                .push(format!("control OUT with {setup:x?}"));
         }
         self.request(*setup, buf).await.map(drop)
     }
 
     async fn request_in(&mut self, buf: &mut [u8]) -> Result<usize, PipeError> {
         let bulk = T::ep_type() == EndpointType::Bulk;
-        if bulk && (buf.len() < 2048 || buf.len() % 512 != 0) {
-            self.world.borrow_mut().violations.push(format!("bulk IN of {} bytes", buf.len()));
+        if bulk && (buf.len() < 2048 || !buf.len().is_multiple_of(512)) {
+            self.world
+                .borrow_mut()
+                .violations
+                .push(format!("bulk IN of {} bytes", buf.len()));
         }
         let (id, data) = {
             let mut pending = Pending(self, !bulk);
@@ -564,7 +606,9 @@ impl<T: pipe::Type, D: pipe::Direction> UsbPipe<T, D> for Pipe {
                     Err(error) => break Err(error),
                 };
                 let endpoint = u8::from(self.endpoint.addr);
-                let data = self.world.borrow_mut().devices[id.0].function.take_in(endpoint);
+                let data = self.world.borrow_mut().devices[id.0]
+                    .function
+                    .take_in(endpoint);
                 match data {
                     Some(data) => break Ok((id, data)),
                     None if bulk => Timer::after(NAK).await,
@@ -585,13 +629,19 @@ impl<T: pipe::Type, D: pipe::Direction> UsbPipe<T, D> for Pipe {
     async fn request_out(&mut self, buf: &[u8], end: bool) -> Result<(), PipeError> {
         let size = usize::from(self.endpoint.max_packet_size);
         if buf.len().is_multiple_of(size) && !end {
-            self.world.borrow_mut().violations.push("a transfer without an end".into());
+            self.world
+                .borrow_mut()
+                .violations
+                .push("a transfer without an end".into());
         }
         loop {
             Timer::after(TRANSFER).await;
             let id = self.begin()?;
             let endpoint = u8::from(self.endpoint.addr);
-            if self.world.borrow_mut().devices[id.0].function.put_out(endpoint, buf) {
+            if self.world.borrow_mut().devices[id.0]
+                .function
+                .put_out(endpoint, buf)
+            {
                 return self.finish(id, buf.len(), true);
             }
             Timer::after(NAK).await;

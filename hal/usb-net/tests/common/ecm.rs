@@ -52,7 +52,8 @@ impl Ecm {
     }
 
     pub(crate) fn notify_connection(&mut self, connected: bool) {
-        self.notifications.push_back(vec![0xA1, 0, connected.into(), 0, 0, 0, 0, 0]);
+        self.notifications
+            .push_back(vec![0xA1, 0, connected.into(), 0, 0, 0, 0, 0]);
     }
 
     pub(crate) fn notify_speed(&mut self, bits: u32) {
@@ -64,7 +65,8 @@ impl Ecm {
     fn running(&mut self) -> bool {
         let running = (self.configuration, self.setting) == (1, 1);
         if !running {
-            self.violations.push("data endpoints used before they exist".into());
+            self.violations
+                .push("data endpoints used before they exist".into());
         }
         running
     }
@@ -103,7 +105,8 @@ impl Function for Ecm {
 
     fn set_interface(&mut self, number: u8, setting: u8) {
         if number != 1 {
-            self.violations.push(format!("SET_INTERFACE of interface {number}"));
+            self.violations
+                .push(format!("SET_INTERFACE of interface {number}"));
         }
         self.setting = setting;
     }

@@ -245,7 +245,7 @@ impl Function for Lan9500 {
         let register = u16::from_le_bytes([setup[4], setup[5]]);
         match (setup[0], setup[1], setup[6]) {
             (0x40, 0xA0, 4) => {
-                self.write(register, u32::from_le_bytes(data.try_into().unwrap()));
+                self.write(register, word(data));
                 Some(Vec::new())
             }
             (0xC0, 0xA1, 4) => Some(self.read(register).to_le_bytes().to_vec()),
@@ -269,7 +269,7 @@ impl Function for Lan9500 {
             }
             // Padded before the next, not after the last.
             burst.resize(begin, 0);
-            burst.extend(self.received.pop_front().unwrap());
+            burst.extend(self.received.pop_front().expect("it is in front"));
         }
         (!burst.is_empty()).then_some(burst)
     }
@@ -283,8 +283,7 @@ impl Function for Lan9500 {
             self.violation("frame sent to a transmitter that is off");
         }
         let (header, frame) = data.split_at(8);
-        let a = u32::from_le_bytes(header[..4].try_into().unwrap());
-        let b = u32::from_le_bytes(header[4..].try_into().unwrap());
+        let (a, b) = (word(&header[..4]), word(&header[4..]));
         // First and last segment, no offset, and the length twice.
         if a != 0x3000 | frame.len() as u32 || b != frame.len() as u32 {
             self.violation(format!("TX_CMD {a:#x} {b:#x} for {} bytes", frame.len()));
@@ -292,4 +291,8 @@ impl Function for Lan9500 {
         self.sent.push(frame.to_vec());
         true
     }
+}
+
+fn word(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes(bytes.try_into().expect("four bytes"))
 }

@@ -38,8 +38,12 @@ pub(crate) fn with_runner(mac: Option<[u8; 6]>, test: impl AsyncFnOnce(&mut Lab<
     let mut buffers = Box::new(Buffers::new());
     let (stack, runner) = new(&mut buffers, mac);
     let log = Rc::new(RefCell::new(Vec::new()));
-    let mut lab =
-        Lab { bus: bus.clone(), stack, counters: runner.counters(), log: log.clone() };
+    let mut lab = Lab {
+        bus: bus.clone(),
+        stack,
+        counters: runner.counters(),
+        log: log.clone(),
+    };
     let (mut controller, handle) = embassy_usb_host::bus(Controller(bus.clone()), &state);
     let report = |event: ichor_hal_usb_net::Event| log.borrow_mut().push(event.to_string());
     clock::block_on(async {
@@ -56,13 +60,20 @@ pub(crate) fn with_runner(mac: Option<[u8; 6]>, test: impl AsyncFnOnce(&mut Lab<
 impl Lab<'_> {
     /// Waits until something is so, for at most ten seconds.
     #[track_caller]
-    pub(crate) fn until(&mut self, what: &str, mut so: impl FnMut(&mut Self) -> bool) -> impl Future {
+    pub(crate) fn until(
+        &mut self,
+        what: &str,
+        mut so: impl FnMut(&mut Self) -> bool,
+    ) -> impl Future {
         let place = std::panic::Location::caller();
         async move {
             let deadline = Instant::now() + Duration::from_secs(10);
             while !so(self) {
                 let log = self.log.borrow();
-                assert!(Instant::now() < deadline, "{place}: never {what}; log: {log:#?}");
+                assert!(
+                    Instant::now() < deadline,
+                    "{place}: never {what}; log: {log:#?}"
+                );
                 drop(log);
                 Timer::after_millis(1).await;
             }
@@ -78,7 +89,9 @@ impl Lab<'_> {
     }
 
     pub(crate) fn link_up(&mut self) -> bool {
-        self.stack.link_state(&mut Context::from_waker(Waker::noop())) == LinkState::Up
+        self.stack
+            .link_state(&mut Context::from_waker(Waker::noop()))
+            == LinkState::Up
     }
 
     pub(crate) fn mac(&self) -> HardwareAddress {
@@ -94,7 +107,9 @@ impl Lab<'_> {
 
     /// A frame that the stack gets, if there is one.
     pub(crate) fn receive(&mut self) -> Option<Vec<u8>> {
-        let (token, _) = self.stack.receive(&mut Context::from_waker(Waker::noop()))?;
+        let (token, _) = self
+            .stack
+            .receive(&mut Context::from_waker(Waker::noop()))?;
         Some(token.consume(|frame| frame.to_vec()))
     }
 
@@ -115,7 +130,11 @@ impl Lab<'_> {
 
     /// How many lines of the log contain this.
     pub(crate) fn logged(&self, what: &str) -> usize {
-        self.log.borrow().iter().filter(|line| line.contains(what)).count()
+        self.log
+            .borrow()
+            .iter()
+            .filter(|line| line.contains(what))
+            .count()
     }
 
     /// The log so far.
