@@ -118,7 +118,9 @@ impl<'d> Runner<'d> {
             buf: &mut self.configuration[..],
             report,
         };
-        let (_, _, mut tx) = self.stack.borrow_split();
+        let (state, _, mut tx) = self.stack.borrow_split();
+        // The one before may have been given up in the middle of its work.
+        state.set_link_state(LinkState::Down);
         let found = match select(walk.find(speed), pump::discard(&mut tx, self.counters)).await {
             Either::First(found) => found.ok()?,
             Either::Second(never) => never,

@@ -20,13 +20,18 @@ use crate::event::{Link, StartError, Why};
 use crate::pump::{self, Framing, RxFault};
 use crate::{ECM_REQUEST, FRAME, TX_ROOM};
 use function::mac_of;
-use notification::{LONGEST, Notification, Notifications};
+use notification::{Notification, Notifications};
 
 const SET_ETHERNET_PACKET_FILTER: u8 = 0x43;
 /// Its bits (ECM 1.2 §6.2.4); see the crate's limits on multicast.
 const PROMISCUOUS: u16 = 1 << 0;
 const DIRECTED: u16 = 1 << 2;
 const BROADCAST: u16 = 1 << 3;
+
+/// Bytes of the longest packet of a full-speed interrupt endpoint. What is
+/// understood is shorter, but a controller may refuse to read less than a
+/// packet.
+const NOTIFICATION_PACKET: usize = 64;
 
 const STRING: u8 = 3;
 /// The language asked for if the device does not name one: US English.
@@ -158,7 +163,7 @@ impl<P: UsbPipe<pipe::Control, pipe::InOut>> CdcEcm<P> {
         changed(Some(link));
         if let (Some(pipe), Some(endpoint)) = (pipe, self.function.notifications) {
             let mut notifications = Notifications::default();
-            let mut buf = [0; LONGEST];
+            let mut buf = [0; NOTIFICATION_PACKET];
             let mut failures = 0;
             loop {
                 match pipe.request_in(&mut buf).await {

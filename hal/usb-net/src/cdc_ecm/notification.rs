@@ -7,7 +7,7 @@ const NETWORK_CONNECTION: u8 = 0x00;
 const CONNECTION_SPEED_CHANGE: u8 = 0x2A;
 
 /// Bytes of the longest one understood: header and two bit rates.
-pub(crate) const LONGEST: usize = HEADER + 8;
+const LONGEST: usize = HEADER + 8;
 
 /// News of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
