@@ -21,6 +21,8 @@
 
 mod channel;
 mod counts;
+#[cfg(test)]
+mod fake;
 mod host;
 mod kind;
 mod pipe;
@@ -28,6 +30,8 @@ mod pool;
 mod port;
 mod regs;
 mod start;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 pub use counts::Counts;
