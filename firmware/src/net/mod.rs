@@ -7,4 +7,5 @@ pub mod mux;
 pub mod nudge;
 pub mod shelf;
 pub mod site;
+pub mod status;
 pub mod tftp;

@@ -1,0 +1,1 @@
+//! What the pages say, and that they can be read whatever is in them.
