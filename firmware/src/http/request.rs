@@ -474,6 +474,69 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_head() {
+        let put = |version: &str, fields: &str| {
+            format!("PUT /update/firmware HTTP/{version}\r\nHost: h\r\n{fields}\r\n")
+        };
+        for (version, fields, body, expects_continue) in [
+            ("1.1", "", Body::None, false),
+            ("1.1", "Content-Length: 0\r\n", Body::Sized(0), false),
+            ("1.1", "Content-Length: 7\r\n", Body::Sized(7), false),
+            (
+                "1.1",
+                "Expect: 100-Continue\r\nContent-Length: 18446744073709551615\r\n",
+                Body::Sized(u64::MAX),
+                true,
+            ),
+            (
+                "1.0",
+                "Expect: 100-continue\r\nContent-Length: 7\r\n",
+                Body::Sized(7),
+                false,
+            ),
+            (
+                "1.1",
+                "Transfer-Encoding: chunked\r\n",
+                Body::Chunked,
+                false,
+            ),
+        ] {
+            with(&put(version, fields), |r, _| {
+                assert_eq!(r.method, Method::Put);
+                assert_eq!((r.body, r.expects_continue), (body, expects_continue));
+                assert_eq!(r.persistent, version == "1.1");
+                assert_eq!(r.framing.keep_alive, r.persistent && body.len() == 0);
+            });
+        }
+    }
+
+    #[test]
+    fn a_signature_is_whole_and_well_formed_or_none() {
+        let fields = [
+            format!("Ichor-Nonce: {}\r\n", "0a".repeat(24)),
+            format!("ichor-sha256: {}\r\n", "0B".repeat(32)),
+            format!("Ichor-Mac: {}\r\n", "0c".repeat(32)),
+        ];
+        let proof = |fields: &str| {
+            let text = format!("PUT / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+            with(&text, |request, _| request.proof)
+        };
+        let whole = Some(Proof {
+            nonce: [0x0a; 24],
+            sha256: [0x0b; 32],
+            mac: [0x0c; 32],
+        });
+        let all = fields.concat();
+        assert_eq!(proof(&all), whole);
+        for (index, field) in fields.iter().enumerate() {
+            assert_eq!(proof(&all.replace(field.as_str(), "")), None, "{index}");
+        }
+        for (right, wrong) in [("0a0a", "0a0"), ("0B", "0G"), ("0c0c", "0c 0c")] {
+            assert_eq!(proof(&all.replacen(right, wrong, 1)), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_is_refused_and_why() {
         let get = |fields: &str| format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
         for (text, want) in [
@@ -509,6 +572,7 @@ mod tests {
             (get("no colon\r\n"), MALFORMED),
             (get(" Content-Length: 5\r\n"), MALFORMED),
             (get(&"X: y\r\n".repeat(MAX_FIELDS)), TOO_MANY_FIELDS),
+            (get("Expect: 200-ok\r\n"), EXPECTATION),
             // Hosts.
             ("GET / HTTP/1.1\r\n\r\n".into(), NO_HOST),
             ("GET http://h/ HTTP/1.1\r\n\r\n".into(), NO_HOST),

@@ -188,3 +188,6 @@ impl fmt::Display for State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
