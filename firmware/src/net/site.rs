@@ -138,6 +138,10 @@ pub(super) enum Answer<'c, F, C> {
 }
 
 /// What becomes of a request to replace something.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once per request, and there is no heap to box it on"
+)]
 pub(super) enum Accepted<'s, U> {
     /// Its body is to be read.
     Upload(Upload<'s, U>),
