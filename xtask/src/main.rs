@@ -5,6 +5,7 @@ mod build;
 mod cross;
 mod demo;
 mod firmware;
+mod push;
 mod steps;
 mod test;
 
@@ -34,6 +35,8 @@ enum Task {
     /// Measure ichor beside what it takes the place of.
     #[command(subcommand)]
     Bench(bench::Row),
+    /// Send a new program or files to a running board over HTTP.
+    Push(push::Options),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Build(options) => build::run(&options),
         Task::Bench(row) => bench::run(&row),
+        Task::Push(options) => push::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

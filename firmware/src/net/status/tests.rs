@@ -104,12 +104,12 @@ fn errors_are_shown_before_warnings() {
     for n in 0..PROBLEMS + 2 {
         let path = format!("profiles/w{n}.json");
         problem(Severity::Warning, &path, "odd", |p| {
-            health.catalog_problem(p)
+            health.catalog_problem(p);
         });
     }
     for path in ["groups/e1.json", "groups/e2.json"] {
         problem(Severity::Error, path, "broken", |p| {
-            health.catalog_problem(p)
+            health.catalog_problem(p);
         });
     }
     let page = health.page(Format::Text, Instant::from_secs(0), None);
@@ -153,7 +153,7 @@ fn the_longest_pages_leave_out_items_and_stay_whole() {
         for _ in 0..PROBLEMS + 1 {
             let (path, reason) = (fill.repeat(300), fill.repeat(300));
             problem(Severity::Error, &path, &reason, |p| {
-                health.catalog_problem(p)
+                health.catalog_problem(p);
             });
         }
         health.catalog_loaded(Summary {

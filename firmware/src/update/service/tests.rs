@@ -140,7 +140,7 @@ fn a_signed_program_takes_the_old_ones_place() {
 fn files_of_all_sizes() {
     let board = Board::new();
     for len in [0, 1, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 100_000] {
-        let body: Vec<u8> = (0..len).map(|n| (n * 7 >> 3) as u8).collect();
+        let body: Vec<u8> = (0..len).map(|n| ((n * 7) >> 3) as u8).collect();
         let path = format!("/update/files/assets/a-{len}");
         let head = signed(KEY, &path, &board.nonce(1), &body);
         let mut upload = board.accept(&head, 1).unwrap();
