@@ -75,7 +75,7 @@ impl Key {
     }
 
     fn sign(&self, text: &str) -> Result<String> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0)?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).map_err(anyhow::Error::msg)?;
         mac.update(text.as_bytes());
         let bytes = mac.finalize().into_bytes();
         Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
