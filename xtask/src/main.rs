@@ -6,6 +6,7 @@ mod cross;
 mod demo;
 mod firmware;
 mod kernel;
+mod push;
 mod steps;
 mod test;
 
@@ -35,6 +36,8 @@ enum Task {
     /// Measure ichor beside what it takes the place of.
     #[command(subcommand)]
     Bench(bench::Row),
+    /// Send a new program or files to a running board over HTTP.
+    Push(push::Options),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Build(options) => build::run(&options),
         Task::Bench(row) => bench::run(&row),
+        Task::Push(options) => push::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
