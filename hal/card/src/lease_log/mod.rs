@@ -176,7 +176,8 @@ impl<'c, B: Blocks> CardLog<'c, B> {
         }
         let mut bytes = [[0; BLOCK]; FLUSH];
         let mut before = area.before;
-        let payloads = self.pending.chunks(PAYLOAD);
+        // A last block that is not full may have to wait.
+        let payloads = self.pending.chunks(PAYLOAD).take(blocks);
         for (index, (block, payload)) in (area.next..).zip(bytes.iter_mut().zip(payloads)) {
             before = Data::emit(block, area.generation, (index, area.next), before, payload);
         }
