@@ -1,0 +1,1 @@
+//! The driver against a fake controller with a fake card.
