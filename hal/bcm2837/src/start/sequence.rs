@@ -12,6 +12,8 @@ use crate::fdt::{self, Fdt};
 use crate::gpio::Gpio;
 use crate::interrupts::Interrupts;
 use crate::mailbox::{self, Clock, Mailbox};
+use crate::power::Power;
+use crate::rng::Rng;
 use crate::watchdog::Watchdog;
 use crate::{Mmio, counter, cpu, dma, irq, peripherals as at};
 
@@ -112,8 +114,10 @@ pub struct Board {
     pub arasan: Mmio,
     /// The SDHOST controller.
     pub sdhost: Mmio,
-    /// The random number generator.
-    pub rng: Mmio,
+    /// Random numbers.
+    pub rng: Rng<Mmio>,
+    /// Resets a board that hangs. It starts when it is first fed.
+    pub watchdog: Watchdog,
 }
 
 unsafe extern "Rust" {
@@ -147,8 +151,8 @@ unsafe fn block(base: usize) -> Mmio {
 /// Resets the board; it starts as after power-on. Nothing is flushed.
 pub fn reset() -> ! {
     cpu::mask_interrupts();
-    // SAFETY: whoever owns the watchdog will not run again.
-    Watchdog::new(unsafe { block(at::POWER) }).reset();
+    // SAFETY: whoever owns the power manager will not run again.
+    Power::new(unsafe { block(at::POWER) }).reset();
     loop {
         cpu::wait_for_interrupt();
     }
@@ -158,6 +162,7 @@ pub fn reset() -> ! {
 /// `device_tree` is what the boot loader said; `used` what `map_image` returned.
 extern "C" fn start(device_tree: usize, used: usize) -> ! {
     counter::init();
+    cpu::unmask_system_errors();
     // SAFETY: start-up is the first owner of every block, and hands each on once.
     let (peripherals, local) = unsafe { (block(at::INTERRUPTS), block(at::LOCAL)) };
     irq::init(Interrupts::new(peripherals, local));
@@ -183,15 +188,18 @@ extern "C" fn start(device_tree: usize, used: usize) -> ! {
         layout::all(),
         found.map_or(0..0, |(_, range)| range),
     );
-    // SAFETY: it is read once, here.
-    let was_reset = Watchdog::new(unsafe { block(at::POWER) }).has_reset();
+    // SAFETY: as above.
+    let (power, rng) = unsafe { (block(at::POWER), Rng::new(block(at::RNG))) };
+    let power = Power::new(power);
     // SAFETY: as above.
     let (usb, arasan) = unsafe { (block(at::USB), block(at::ARASAN)) };
     // SAFETY: as above.
-    let (sdhost, rng) = unsafe { (block(at::SDHOST), block(at::RNG)) };
+    let sdhost = unsafe { block(at::SDHOST) };
+    let identity = identify(tree, &mut mailbox);
     let board = Board {
-        identity: identify(tree, &mut mailbox),
-        was_reset,
+        identity,
+        was_reset: power.has_reset(),
+        watchdog: Watchdog::new(power, identity.emulated),
         arguments: tree.and_then(|tree| tree.boot_arguments()),
         // SAFETY: it is the ARM's, and neither the image nor the device tree
         // lies in it.
