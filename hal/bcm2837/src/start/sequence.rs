@@ -164,7 +164,9 @@ extern "C" fn start(device_tree: usize, used: usize) -> ! {
     counter::init();
     cpu::unmask_system_errors();
     // SAFETY: start-up is the first owner of every block, and hands each on once.
-    let (peripherals, local) = unsafe { (block(at::INTERRUPTS), block(at::LOCAL)) };
+    let peripherals = unsafe { block(at::INTERRUPTS) };
+    // SAFETY: as above.
+    let local = unsafe { block(at::LOCAL) };
     irq::init(Interrupts::new(peripherals, local));
 
     // SAFETY: `map_image` has returned.
@@ -189,10 +191,13 @@ extern "C" fn start(device_tree: usize, used: usize) -> ! {
         found.map_or(0..0, |(_, range)| range),
     );
     // SAFETY: as above.
-    let (power, rng) = unsafe { (block(at::POWER), Rng::new(block(at::RNG))) };
-    let power = Power::new(power);
+    let power = Power::new(unsafe { block(at::POWER) });
     // SAFETY: as above.
-    let (usb, arasan) = unsafe { (block(at::USB), block(at::ARASAN)) };
+    let rng = Rng::new(unsafe { block(at::RNG) });
+    // SAFETY: as above.
+    let usb = unsafe { block(at::USB) };
+    // SAFETY: as above.
+    let arasan = unsafe { block(at::ARASAN) };
     // SAFETY: as above.
     let sdhost = unsafe { block(at::SDHOST) };
     let identity = identify(tree, &mut mailbox);
