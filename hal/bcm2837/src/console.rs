@@ -25,7 +25,7 @@ const STUCK_US: u64 = 10_000;
 
 static RING: Mutex<RefCell<Ring<RING_LEN>>> = Mutex::new(RefCell::new(Ring::new()));
 static UART: Mutex<RefCell<Option<Uart<Mmio>>>> = Mutex::new(RefCell::new(None));
-/// A [`Kind`], for reports that cannot wait for a lock.
+/// Which UART is the console, for reports that cannot wait for a lock.
 static CHOSEN: AtomicU8 = AtomicU8::new(UNSET);
 
 const UNSET: u8 = 0;
@@ -126,6 +126,11 @@ pub fn read() -> Option<u8> {
 /// Log frames that were dropped since the last call, since the line was slower.
 pub fn take_lost() -> u32 {
     critical_section::with(|cs| RING.borrow_ref_mut(cs).take_lost())
+}
+
+/// Whether the UART is set up.
+pub(crate) fn is_open() -> bool {
+    CHOSEN.load(Ordering::Relaxed) != UNSET
 }
 
 /// Waits until everything is out on the line, or the UART is stuck. It keeps
