@@ -162,10 +162,11 @@ pub fn flush() {
 }
 
 /// Writes past every lock and buffer, for reports of a system that is about to
-/// be reset.
+/// be reset. Interrupts are masked for good.
 pub(crate) struct Emergency(Uart<Mmio>);
 
 impl Emergency {
+    /// What was logged last goes out first: it tells most.
     pub(crate) fn new() -> Self {
         // SAFETY: the blocks are mapped. Their owner will not run again.
         let pl011 = || unsafe { Mmio::new(at::PL011) };
@@ -180,16 +181,23 @@ impl Emergency {
                 Uart::Pl011(Pl011::new(pl011(), USUAL_UART_HZ))
             }
         });
+        // SAFETY: with interrupts masked nothing else runs on the one core.
+        let cs = unsafe { CriticalSection::new() };
+        // It cannot be borrowed if it is what failed.
+        if let Ok(mut ring) = RING.borrow(cs).try_borrow_mut() {
+            while ring.front().is_some_and(|byte| emergency.bytes(&[byte])) {
+                ring.advance();
+            }
+        }
         emergency.bytes(&[0]);
         emergency
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            if !counter::wait_until(STUCK_US, || self.0.try_write(*byte)) {
-                return;
-            }
-        }
+    /// Returns whether all were written: a UART that is stuck takes none.
+    fn bytes(&mut self, bytes: &[u8]) -> bool {
+        bytes
+            .iter()
+            .all(|byte| counter::wait_until(STUCK_US, || self.0.try_write(*byte)))
     }
 
     /// Waits until the text is out.
@@ -204,7 +212,10 @@ pub(crate) const USUAL_UART_HZ: u32 = 48_000_000;
 
 impl Write for Emergency {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        Text(|bytes: &[u8]| self.bytes(bytes)).write_str(text)
+        Text(|bytes: &[u8]| {
+            self.bytes(bytes);
+        })
+        .write_str(text)
     }
 }
 
