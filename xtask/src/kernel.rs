@@ -50,7 +50,7 @@ impl Kernel {
             }
         }
         let mut static_ram = 0;
-        for section in header.sections(endian, data)?.iter() {
+        for section in header.section_headers(endian, data)? {
             let flags = section.sh_flags(endian);
             if flags & u64::from(elf::SHF_ALLOC) != 0 && flags & u64::from(elf::SHF_WRITE) != 0 {
                 static_ram += section.sh_size(endian);

@@ -74,7 +74,7 @@ fn introduce(identity: &Identity, was_reset: bool) {
         env!("CARGO_PKG_VERSION"),
     ));
     defmt::info!(
-        "ichor {} on {}, revision {=u32:x}, serial {=u64:x}, MAC {=[u8; 6]:x}",
+        "ichor {} on {}, revision {=u32:x}, serial {=u64:x}, MAC {=[u8; 6]:02x}",
         env!("CARGO_PKG_VERSION"),
         model,
         identity.revision.unwrap_or_default(),

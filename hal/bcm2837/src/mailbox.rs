@@ -14,6 +14,8 @@ const WRITE: usize = 0x20;
 
 const STATUS_FULL: u32 = 1 << 31;
 const STATUS_EMPTY: u32 = 1 << 30;
+/// Notes that a mailbox holds.
+const DEPTH: usize = 8;
 /// Properties, ARM to VideoCore.
 const CHANNEL: u32 = 8;
 
@@ -191,8 +193,10 @@ impl<B: Bus> Mailbox<B> {
         let bus = &self.bus;
         let note = self.message.bus_address(0) | CHANNEL;
         // Old answers, to a message that timed out, are not ours.
-        while bus.read(STATUS) & STATUS_EMPTY == 0 {
-            bus.read(READ);
+        for _ in 0..DEPTH {
+            if bus.read(STATUS) & STATUS_EMPTY == 0 {
+                bus.read(READ);
+            }
         }
         let room = || bus.read(STATUS) & STATUS_FULL == 0;
         if !counter::wait_until(ANSWER_US, room) {

@@ -1,8 +1,8 @@
 //! Failures on purpose, by a word on the kernel's command line: so that what a
 //! board does when it fails can be seen on every image, and is tested.
 //!
-//! `ichor.provoke=` takes one of [`Failure::WORDS`]. Whoever writes
-//! `cmdline.txt` owns the board and could as well write another kernel.
+//! `ichor.provoke=` takes `overflow`, `null`, `code`, `panic` or `hang`. Whoever
+//! writes `cmdline.txt` owns the board and could as well write another kernel.
 
 /// What is to go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

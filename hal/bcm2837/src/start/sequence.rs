@@ -164,13 +164,14 @@ extern "C" fn start(device_tree: usize, used: usize) -> ! {
     counter::init();
     cpu::unmask_system_errors();
     // SAFETY: start-up is the first owner of every block, and hands each on once.
-    let (peripherals, local) = unsafe { (block(at::INTERRUPTS), block(at::LOCAL)) };
+    let peripherals = unsafe { block(at::INTERRUPTS) };
+    // SAFETY: as above.
+    let local = unsafe { block(at::LOCAL) };
     irq::init(Interrupts::new(peripherals, local));
 
     // SAFETY: `map_image` has returned.
     let mut tables = Tables::resume(unsafe { tables() }, used);
-    let found = find_device_tree(&mut tables, device_tree);
-    let tree = found.as_ref().map(|(tree, _)| *tree);
+    let (tree, kept) = find_device_tree(&mut tables, device_tree);
     let shared = layout::dma();
     // SAFETY: the linker script set it apart, and `map_image` mapped it.
     let mut dma = unsafe { dma::Pool::new(shared.start, shared.end) };
@@ -183,16 +184,15 @@ extern "C" fn start(device_tree: usize, used: usize) -> ! {
     let mut gpio = Gpio::new(unsafe { block(at::GPIO) });
 
     open_console(tree, &mut mailbox, &mut gpio);
-    let memory = memory::largest_free(
-        sdram(tree, &mut mailbox),
-        layout::all(),
-        found.map_or(0..0, |(_, range)| range),
-    );
+    let memory = memory::largest_free(sdram(tree, &mut mailbox), layout::all(), kept);
     // SAFETY: as above.
-    let (power, rng) = unsafe { (block(at::POWER), Rng::new(block(at::RNG))) };
-    let power = Power::new(power);
+    let power = Power::new(unsafe { block(at::POWER) });
     // SAFETY: as above.
-    let (usb, arasan) = unsafe { (block(at::USB), block(at::ARASAN)) };
+    let rng = Rng::new(unsafe { block(at::RNG) });
+    // SAFETY: as above.
+    let usb = unsafe { block(at::USB) };
+    // SAFETY: as above.
+    let arasan = unsafe { block(at::ARASAN) };
     // SAFETY: as above.
     let sdhost = unsafe { block(at::SDHOST) };
     let identity = identify(tree, &mut mailbox);
@@ -217,18 +217,25 @@ extern "C" fn start(device_tree: usize, used: usize) -> ! {
 }
 
 /// Maps the device tree and reads it; what is no device tree is ignored. The
-/// range is what it keeps others from using.
+/// range is what was mapped for it.
 fn find_device_tree(
     tables: &mut Tables<'_>,
     address: usize,
-) -> Option<(Fdt<'static>, Range<usize>)> {
-    let range = memory::device_tree(address, layout::all())?;
-    tables.map(range.start, range.end, Memory::Constants).ok()?;
+) -> (Option<Fdt<'static>>, Range<usize>) {
+    let Some(range) = memory::device_tree(address, layout::all()) else {
+        return (None, 0..0);
+    };
+    if tables
+        .map(range.start, range.end, Memory::Constants)
+        .is_err()
+    {
+        return (None, range);
+    }
     cpu::tables_changed();
     let start = core::ptr::with_exposed_provenance::<u8>(address);
     // SAFETY: the range is mapped, holds the longest blob, and is never written.
     let bytes = unsafe { core::slice::from_raw_parts(start, fdt::LEN_MAX) };
-    Some((Fdt::new(bytes)?, range))
+    (Fdt::new(bytes), range)
 }
 
 fn open_console(tree: Option<Fdt<'_>>, mailbox: &mut Mailbox<Mmio>, gpio: &mut Gpio<Mmio>) {
