@@ -23,3 +23,4 @@ pub mod switch;
 pub mod tools;
 pub mod uboot;
 pub mod uefi_store;
+pub mod usbredir;
