@@ -11,6 +11,7 @@ pub mod ichor;
 pub mod initrd;
 pub mod journal;
 pub mod lab;
+pub mod lan95xx;
 pub mod netns;
 pub mod node;
 mod pcap;

@@ -1,0 +1,1 @@
+//! The chip with a driver played by hand.
