@@ -18,6 +18,7 @@ mod pcap;
 pub mod peers;
 pub mod qemu;
 mod queue;
+pub mod raspi;
 pub mod service;
 pub mod site;
 pub mod switch;

@@ -124,3 +124,40 @@ fn gather(port: &Port) -> Vec<Vec<u8>> {
     }
     frames
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn wait_for(what: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !what() {
+            assert!(Instant::now() < deadline, "waited in vain");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn who_does_not_speak_the_protocol_is_cut_off_and_the_next_is_served() {
+        let path = std::env::temp_dir().join(format!("ichor-adapter-{}", std::process::id()));
+        let switch = Switch::new();
+        let adapter = Adapter::new(&switch, "adapter", &path, Options::default()).unwrap();
+        assert!(switch.has("adapter"));
+        let mut browser = UnixStream::connect(&path).unwrap();
+        browser.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        browser.read_to_end(&mut Vec::new()).unwrap();
+        wait_for(|| adapter.usb().fault().is_some() && !adapter.usb().is_connected());
+
+        let mut qemu = UnixStream::connect(&path).unwrap();
+        let mut hello = [0; 12 + 64 + 4];
+        qemu.read_exact(&mut hello).unwrap();
+        assert_eq!(hello[..4], [0; 4]);
+        assert_eq!(adapter.usb().fault(), None);
+        drop(adapter);
+        assert!(!path.exists());
+        assert!(!switch.has("adapter"));
+    }
+}

@@ -31,14 +31,10 @@ pub use violation::Violation;
 /// How received frames reach the driver through QEMU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BulkIn {
-    /// While `HW_CFG.BIR` is set they go to QEMU as they come, which hands
-    /// them out and NAKs while there are none. One piece answers one transfer
-    /// of the driver: it must ask for `transfer` bytes each time, a multiple
-    /// of 512 and more than 1,536, or QEMU sees a babble.
-    Buffered {
-        /// Bytes of the driver's bulk IN transfers.
-        transfer: usize,
-    },
+    /// While `HW_CFG.BIR` is set they go to QEMU as they come, in packets. It
+    /// puts them together to what the driver asks for, a multiple of 512, and
+    /// NAKs while a transfer is not complete.
+    Buffered,
     /// Each is an answer to a request of the driver, which stays open until
     /// there is a frame. Exact for every size, but QEMU aborts if the driver
     /// halts the channel and uses it again.
@@ -57,18 +53,11 @@ pub struct Options {
     pub partner: u16,
 }
 
-impl Options {
-    /// Bulk IN transfers of Linux' `smsc95xx`: 37 packets.
-    pub const LINUX_TRANSFER: usize = 37 * descriptors::PACKET;
-}
-
 impl Default for Options {
-    /// For Linux' driver, with a partner that can do everything.
+    /// For any driver, with a partner that can do everything.
     fn default() -> Self {
         Self {
-            bulk_in: BulkIn::Buffered {
-                transfer: Self::LINUX_TRANSFER,
-            },
+            bulk_in: BulkIn::Buffered,
             negotiation: Duration::from_millis(500),
             partner: 0x45E1,
         }

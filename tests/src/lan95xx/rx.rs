@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn the_filter_knows_its_station() {
         let all_hosts = [0x01, 0x00, 0x5E, 0, 0, 1];
-        // The example of the datasheet: this address is bit 31.
+        // A known example: this address is bit 31.
         assert_eq!(hash(&all_hosts), 31);
         let other = [2, 0, 0, 0, 0, 8];
         let cases = [

@@ -82,7 +82,7 @@ impl Deframer {
         checksums: bool,
         frames: &mut Vec<Sent>,
     ) -> Result<(), Violation> {
-        let ended = data.len() % PACKET != 0 || data.is_empty();
+        let ended = !data.len().is_multiple_of(PACKET) || data.is_empty();
         let unended = self.full && !data.is_empty();
         self.full = false;
         self.transfer.extend_from_slice(data);

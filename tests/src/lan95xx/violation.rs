@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A use of the chip that its datasheet forbids, or that works by luck only.
+/// A use of the chip that it does not allow, or that works by luck only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Violation {
     /// A register that the chip does not have.
