@@ -9,6 +9,8 @@ pub enum Set {
     Clients,
     /// arm64 files to boot: kernel, busybox, iPXE, the systemd EFI stub.
     Images,
+    /// An arm64 kernel with the Raspberry Pi's drivers, and the Pi's device trees.
+    PiLinux,
     /// Servers to compare with: nginx, beside the dnsmasq of [`Set::Clients`].
     Peers,
     /// tshark, to decode captures.
@@ -23,10 +25,11 @@ pub enum Set {
 
 impl Set {
     /// Every set.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Boot,
         Self::Clients,
         Self::Images,
+        Self::PiLinux,
         Self::Peers,
         Self::Capture,
         Self::Cross,
@@ -41,6 +44,7 @@ impl Set {
             Self::Boot => &BOOT,
             Self::Clients => &CLIENTS,
             Self::Images => &IMAGES,
+            Self::PiLinux => &PI_LINUX,
             Self::Peers => &PEERS,
             Self::Capture => &CAPTURE,
             Self::Cross => &CROSS,
@@ -71,6 +75,12 @@ pub enum Asset {
     Kernel,
     /// The folder of modules of [`Asset::Kernel`] (`usr/lib/modules/<release>`).
     Modules,
+    /// A plain arm64 Linux `Image` that has the Raspberry Pi's drivers.
+    PiKernel,
+    /// The folder of modules of [`Asset::PiKernel`].
+    PiModules,
+    /// The Raspberry Pi 3B's device tree, from the same package.
+    Pi3DeviceTree,
     /// busybox as one static arm64 binary.
     Busybox,
     /// The systemd EFI stub for arm64, the first part of a unified kernel image.
@@ -91,6 +101,12 @@ impl Asset {
             Self::IpxeBios => (Set::Images, "usr/lib/ipxe/undionly.kpxe"),
             Self::Kernel => (Set::Images, "boot/vmlinuz-*"),
             Self::Modules => (Set::Images, "usr/lib/modules/*"),
+            Self::PiKernel => (Set::PiLinux, "boot/vmlinuz-*"),
+            Self::PiModules => (Set::PiLinux, "lib/modules/*"),
+            Self::Pi3DeviceTree => (
+                Set::PiLinux,
+                "usr/lib/linux-image-*/broadcom/bcm2837-rpi-3-b.dtb",
+            ),
             Self::Busybox => (Set::Images, "usr/bin/busybox"),
             Self::UefiStub => (Set::Images, "usr/lib/systemd/boot/efi/linuxaa64.efi.stub"),
         }
@@ -109,12 +125,15 @@ impl Asset {
             Self::IpxeBios => "undionly.kpxe",
             Self::Kernel => "vmlinuz",
             Self::Modules => "modules",
+            Self::PiKernel => "vmlinuz-pi",
+            Self::PiModules => "modules-pi",
+            Self::Pi3DeviceTree => "bcm2837-rpi-3-b.dtb",
             Self::Busybox => "busybox-arm64",
             Self::UefiStub => "linuxaa64.efi.stub",
         }
     }
 
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::UefiBios,
         Self::UefiCode,
         Self::UefiVars,
@@ -124,6 +143,9 @@ impl Asset {
         Self::IpxeBios,
         Self::Kernel,
         Self::Modules,
+        Self::PiKernel,
+        Self::PiModules,
+        Self::Pi3DeviceTree,
         Self::Busybox,
         Self::UefiStub,
     ];
@@ -257,6 +279,15 @@ static IMAGES: Spec = Spec {
         Package("ipxe"),
         Package("systemd-boot-efi"),
     ],
+    probes: &[],
+    elsewhere: &[],
+};
+
+static PI_LINUX: Spec = Spec {
+    name: "pi-linux",
+    // Fetched by the tests that need Linux on the emulated Pi, and by no other.
+    origin: Origin::DebianArm64("bookworm"),
+    packages: &[Behind("linux-image-arm64")],
     probes: &[],
     elsewhere: &[],
 };
