@@ -152,7 +152,7 @@ impl Model {
                 // (at 49:47) 0 and READ_BL_LEN (at 83:80) 9.
                 self.long(match self.kind {
                     Kind::Sdhc => [0, 1 << 8, 0, 1 << 22],
-                    _ => [0, 511 << 22, 511 >> 10 | 9 << 8, 0],
+                    _ => [0, 511 << 22, 9 << 8, 0],
                 });
             }
             (7, State::Standby) => {
@@ -242,7 +242,7 @@ impl Bus for Fake {
             return model.regs[offset / 4];
         }
         assert!(model.fifo.len() >= 4, "data that is not there");
-        let whole = model.fifo.len() % model.block == 0;
+        let whole = model.fifo.len().is_multiple_of(model.block);
         let ready = model.regs[reg::INTERRUPT / 4] & host::READ_READY != 0;
         assert!(
             !(whole && ready),
@@ -251,7 +251,7 @@ impl Bus for Fake {
         let word: Vec<u8> = model.fifo.drain(..4).collect();
         if model.fifo.is_empty() {
             model.raise(host::DATA_DONE);
-        } else if model.fifo.len() % model.block == 0 {
+        } else if model.fifo.len().is_multiple_of(model.block) {
             model.raise(host::READ_READY);
         }
         u32::from_le_bytes(word.try_into().unwrap())
@@ -274,7 +274,7 @@ impl Bus for Fake {
             reg::DATA => {
                 let (start, len) = model.writing.expect("a card that takes data");
                 model.fifo.extend(value.to_le_bytes());
-                if model.fifo.len() % BLOCK != 0 {
+                if !model.fifo.len().is_multiple_of(BLOCK) {
                     return;
                 }
                 if model.fifo.len() < len {
