@@ -125,7 +125,7 @@ fn step<B: ichor_hal_card::Blocks>(
                     return false;
                 }
             }
-            if random.seed() % 3 == 0 && block_on(log.begin_rewrite()).is_err() {
+            if random.seed().is_multiple_of(3) && block_on(log.begin_rewrite()).is_err() {
                 return false;
             } else if log.is_empty() {
                 // Begun anew: with nothing in it.
@@ -157,7 +157,7 @@ fn step<B: ichor_hal_card::Blocks>(
             if block_on(log.append(&bytes)).is_err() {
                 return false;
             }
-            if random.seed() % 3 > 0 {
+            if !random.seed().is_multiple_of(3) {
                 if block_on(log.commit()).is_err() {
                     return false;
                 }
@@ -223,7 +223,7 @@ fn a_write_that_fails_can_be_tried_again() {
     let mut random = FakeEntropy(3);
     for n in 0..400 {
         let bytes = noise(n, 1 + random.seed() as usize % 1500);
-        if random.seed() % 3 == 0 {
+        if random.seed().is_multiple_of(3) {
             card.cut_after(random.seed() % 4, n);
         }
         let mut rest = &bytes[..];
@@ -240,7 +240,7 @@ fn a_write_that_fails_can_be_tried_again() {
         }
         if block_on(log.commit()).is_err() {
             card.power_on();
-            if random.seed() % 2 == 0 {
+            if random.seed().is_multiple_of(2) {
                 continue;
             }
             block_on(log.commit()).unwrap();

@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn a_later_time_is_a_time() {
         let at = |year: u32, month: u32, day: u32, h: u32, m: u32, s: u32| {
-            (year - 1980) << 25 | month << 21 | day << 16 | h << 11 | m << 5 | s / 2
+            (year - 1980) << 25 | month << 21 | day << 16 | h << 11 | m << 5 | (s / 2)
         };
         let cases = [
             (at(2024, 2, 3, 4, 5, 6), at(2024, 2, 3, 4, 5, 8)),

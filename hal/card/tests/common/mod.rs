@@ -3,6 +3,8 @@
 // Each test uses its own part of this.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod check;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::{Cursor, Write};
@@ -17,7 +19,7 @@ use ichor_hal_card::{BLOCK, BlockError, Blocks};
 
 /// First block of the FAT partition, and how many blocks it has.
 pub(crate) const FAT_FIRST: u32 = 2048;
-pub(crate) const FAT_BLOCKS: u32 = 70 * 2048;
+pub(crate) const FAT_BLOCKS: u32 = 35 * 2048;
 /// The same of the lease partition.
 pub(crate) const LEASES_FIRST: u32 = FAT_FIRST + FAT_BLOCKS;
 pub(crate) const LEASES_BLOCKS: u32 = 1024;
@@ -163,13 +165,32 @@ pub(crate) fn image(fill: impl Fn(&Disk)) -> FakeCard {
     let mut volume = Cursor::new(&mut bytes[start..end]);
     let options = fatfs::FormatVolumeOptions::new()
         .fat_type(fatfs::FatType::Fat32)
-        .bytes_per_cluster(1024)
+        .bytes_per_cluster(512)
         .volume_label(*b"ICHOR      ");
     fatfs::format_volume(&mut volume, options).unwrap();
     let disk = fatfs::FileSystem::new(volume, fatfs::FsOptions::new()).unwrap();
     fill(&disk);
+    // Counts the free clusters.
+    disk.stats().unwrap();
     disk.unmount().unwrap();
+    mend_dots(&mut bytes[start..end]);
     FakeCard::new(bytes)
+}
+
+/// fatfs gives `.` and `..` long names, too, and numbers the root folder 2
+/// where it should be 0: fsck.fat likes neither.
+fn mend_dots(volume: &mut [u8]) {
+    for block in volume.chunks_mut(BLOCK) {
+        let is_long = block[0] == 0x41 && block[1] == b'.' && block[11] == 0x0F;
+        if is_long && block[32..43] == *b".          " {
+            block.copy_within(32..64, 0);
+            block.copy_within(96..128, 32);
+            (block[64], block[96]) = (0xE5, 0xE5);
+            if block[58] == 2 && block[59] == 0 {
+                block[58] = 0;
+            }
+        }
+    }
 }
 
 /// An independent implementation of FAT.
@@ -196,10 +217,11 @@ pub(crate) fn get(card: &FakeCard, path: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// The other implementation on a copy of the card.
+/// The other implementation on the card, to look and not to change.
 pub(crate) fn with_disk<T>(card: &FakeCard, look: impl FnOnce(&Disk<'_>) -> T) -> T {
-    let mut bytes = card.bytes(FAT_FIRST, FAT_BLOCKS);
-    let volume = Cursor::new(&mut bytes[..]);
+    let mut state = card.0.borrow_mut();
+    let range = FAT_FIRST as usize * BLOCK..LEASES_FIRST as usize * BLOCK;
+    let volume = Cursor::new(&mut state.bytes[range]);
     let disk = fatfs::FileSystem::new(volume, fatfs::FsOptions::new()).unwrap();
     look(&disk)
 }

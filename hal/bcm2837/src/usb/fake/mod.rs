@@ -8,7 +8,7 @@
 pub(crate) mod device;
 mod memory;
 mod packets;
-pub(crate) mod time;
+pub(crate) use crate::fake::time;
 
 use std::cell::RefCell;
 use std::future::Future;
