@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod cm3;
 mod cross;
 mod demo;
 mod firmware;
@@ -31,6 +32,8 @@ enum Task {
     Test(test::Options),
     /// Build for a board.
     Build(build::Options),
+    /// Make a card image for a Raspberry Pi CM3 from the kernel8.img that was built.
+    Image(cm3::image::Options),
     /// Measure ichor beside what it takes the place of.
     #[command(subcommand)]
     Bench(bench::Row),
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Build(options) => build::run(&options),
+        Task::Image(options) => cm3::image::make(&options),
         Task::Bench(row) => bench::run(&row),
     };
     match outcome {
