@@ -34,6 +34,8 @@ enum Task {
     Build(build::Options),
     /// Make a card image for a Raspberry Pi CM3 from the kernel8.img that was built.
     Image(cm3::image::Options),
+    /// Write a card image onto a card or module, and read it back.
+    Flash(cm3::flash::Options),
     /// Measure ichor beside what it takes the place of.
     #[command(subcommand)]
     Bench(bench::Row),
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Build(options) => build::run(&options),
         Task::Image(options) => cm3::image::make(&options),
+        Task::Flash(options) => cm3::flash::run(&options),
         Task::Bench(row) => bench::run(&row),
     };
     match outcome {

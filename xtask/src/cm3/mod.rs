@@ -2,11 +2,11 @@
 
 // pub(crate) mod console;
 mod contents;
-// mod disks;
+mod disks;
 mod fat;
-// pub(crate) mod flash;
+pub(crate) mod flash;
 pub(crate) mod image;
 mod key;
-// mod medium;
-// mod progress;
-// mod rpiboot;
+mod medium;
+mod progress;
+mod rpiboot;
