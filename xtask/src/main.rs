@@ -1,4 +1,4 @@
-//! The one front door to the workspace: `cargo xtask setup | demo | test | build | bench`.
+//! The one front door to the workspace: `cargo xtask setup | demo | test | build | image | flash | console | bench`.
 
 mod bench;
 mod build;
@@ -36,6 +36,8 @@ enum Task {
     Image(cm3::image::Options),
     /// Write a card image onto a card or module, and read it back.
     Flash(cm3::flash::Options),
+    /// Show what a board says on its serial line, log messages decoded.
+    Console(cm3::console::Options),
     /// Measure ichor beside what it takes the place of.
     #[command(subcommand)]
     Bench(bench::Row),
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Task::Build(options) => build::run(&options),
         Task::Image(options) => cm3::image::make(&options),
         Task::Flash(options) => cm3::flash::run(&options),
+        Task::Console(options) => cm3::console::run(&options),
         Task::Bench(row) => bench::run(&row),
     };
     match outcome {

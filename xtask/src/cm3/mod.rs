@@ -1,6 +1,6 @@
 //! The Raspberry Pi CM3 from the operator's side: card images, flashing, its console.
 
-// pub(crate) mod console;
+pub(crate) mod console;
 mod contents;
 mod disks;
 mod fat;
