@@ -168,8 +168,7 @@ impl Folder {
         Ok(())
     }
 
-    /// The entries as they stand on the card; `own` is the folder's first
-    /// cluster and `above` the one of the folder above, zero for the root.
+    /// The folder's bytes: `heading`, then its entries.
     fn entries(&self, heading: &[[u8; ENTRY]]) -> Vec<u8> {
         let mut bytes: Vec<u8> = heading.concat();
         for entry in &self.entries {
@@ -192,7 +191,8 @@ impl Folder {
         bytes
     }
 
-    /// Writes everything below it.
+    /// Writes everything below it; `own` is its first cluster, as the folders
+    /// in it name it.
     fn write(&self, own: u32, out: &mut Out<impl Write + Seek>) -> Result<()> {
         for entry in &self.entries {
             let at = entry.first_cluster;
