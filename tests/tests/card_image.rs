@@ -1,4 +1,5 @@
 //! A card for the CM3: made, looked at with others' tools, flashed onto a file.
+#![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
