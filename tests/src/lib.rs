@@ -5,6 +5,7 @@ pub mod checksum;
 pub mod clients;
 pub mod console;
 pub mod data;
+pub mod defmt;
 pub mod faults;
 pub mod host;
 pub mod ichor;

@@ -21,11 +21,15 @@ pub enum Set {
     CrossLinker,
     /// The Rust standard library for arm64 Linux that belongs to [`Set::Cross`].
     CrossStd,
+    /// What a Raspberry Pi runs before `kernel8.img`. Not free software: fetched, never committed.
+    PiFirmware,
+    /// fsck.fat and mtools, to look at card images with others' eyes.
+    Filesystems,
 }
 
 impl Set {
     /// Every set.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Boot,
         Self::Clients,
         Self::Images,
@@ -35,6 +39,8 @@ impl Set {
         Self::Cross,
         Self::CrossLinker,
         Self::CrossStd,
+        Self::PiFirmware,
+        Self::Filesystems,
     ];
     /// What the demo and the end-to-end tests use.
     pub const LAB: [Self; 3] = [Self::Boot, Self::Clients, Self::Images];
@@ -50,6 +56,8 @@ impl Set {
             Self::Cross => &CROSS,
             Self::CrossLinker => &CROSS_LINKER,
             Self::CrossStd => &CROSS_STD,
+            Self::PiFirmware => &PI_FIRMWARE,
+            Self::Filesystems => &FILESYSTEMS,
         }
     }
 }
@@ -85,6 +93,8 @@ pub enum Asset {
     Busybox,
     /// The systemd EFI stub for arm64, the first part of a unified kernel image.
     UefiStub,
+    /// The folder with `bootcode.bin`, `start.elf` and the like.
+    PiFirmware,
 }
 
 impl Asset {
@@ -109,6 +119,7 @@ impl Asset {
             ),
             Self::Busybox => (Set::Images, "usr/bin/busybox"),
             Self::UefiStub => (Set::Images, "usr/lib/systemd/boot/efi/linuxaa64.efi.stub"),
+            Self::PiFirmware => (Set::PiFirmware, "usr/lib/raspi-firmware"),
         }
     }
 
@@ -130,10 +141,11 @@ impl Asset {
             Self::Pi3DeviceTree => "bcm2837-rpi-3-b.dtb",
             Self::Busybox => "busybox-arm64",
             Self::UefiStub => "linuxaa64.efi.stub",
+            Self::PiFirmware => "raspi-firmware",
         }
     }
 
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::UefiBios,
         Self::UefiCode,
         Self::UefiVars,
@@ -148,6 +160,7 @@ impl Asset {
         Self::Pi3DeviceTree,
         Self::Busybox,
         Self::UefiStub,
+        Self::PiFirmware,
     ];
 }
 
@@ -354,6 +367,29 @@ static CROSS_STD: Spec = Spec {
     packages: &[Package("libstd-rust-web-dev")],
     probes: &[],
     elsewhere: RUSTUP_MUSL,
+};
+
+static PI_FIRMWARE: Spec = Spec {
+    name: "pi-firmware",
+    origin: Origin::DebianArm64("trixie"),
+    packages: &[Package("raspi-firmware")],
+    probes: &[],
+    elsewhere: &[],
+};
+
+static FILESYSTEMS: Spec = Spec {
+    name: "filesystems",
+    origin: Origin::Machine,
+    packages: &[Package("dosfstools"), Package("mtools")],
+    probes: &[
+        probe("fsck.fat", "--help", "fsck.fat"),
+        probe("mtools", "--version", "mtools"),
+    ],
+    elsewhere: &[
+        ("Fedora", "sudo dnf install dosfstools mtools"),
+        ("Arch", "sudo pacman -S dosfstools mtools"),
+        ("Homebrew", "brew install dosfstools mtools"),
+    ],
 };
 
 const RUSTUP_MUSL: &[(&str, &str)] = &[(
