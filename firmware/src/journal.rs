@@ -169,7 +169,7 @@ impl From<(MacAddr, Ipv4Addr)> for Who {
 pub struct Journal<const EVENTS: usize, const MACHINES: usize> {
     ring: RefCell<Deque<Event, EVENTS>>,
     machines: [Cell<(Ipv4Addr, MacAddr)>; MACHINES],
-    next: Cell<u64>,
+    count: Cell<u64>,
     reader: RefCell<WakerRegistration>,
 }
 
@@ -179,7 +179,7 @@ impl<const EVENTS: usize, const MACHINES: usize> Journal<EVENTS, MACHINES> {
         Self {
             ring: RefCell::new(Deque::new()),
             machines: [const { Cell::new((Ipv4Addr::UNSPECIFIED, MacAddr([0; 6]))) }; MACHINES],
-            next: Cell::new(1),
+            count: Cell::new(0),
             reader: RefCell::new(WakerRegistration::new()),
         }
     }
@@ -192,7 +192,7 @@ impl<const EVENTS: usize, const MACHINES: usize> Journal<EVENTS, MACHINES> {
     pub async fn next(&self, seq: u64) -> Event {
         core::future::poll_fn(|cx| {
             let ring = self.ring.borrow();
-            let oldest = self.next.get() - ring.len() as u64;
+            let oldest = self.count.get() + 1 - ring.len() as u64;
             let index = usize::try_from(seq.saturating_sub(oldest)).unwrap_or(usize::MAX);
             if let Some(event) = ring.get(index) {
                 return Poll::Ready(event.clone());
@@ -231,7 +231,8 @@ impl<const EVENTS: usize, const MACHINES: usize> Record for Journal<EVENTS, MACH
             _ => None,
         };
         let detail = one_line(cut(detail));
-        let seq = self.next.replace(self.next.get() + 1);
+        let seq = self.count.get() + 1;
+        self.count.set(seq);
         let event = Event {
             seq,
             at,

@@ -73,7 +73,7 @@ pub(crate) fn cm3() -> Result<Cm3> {
     const PROGRAM: &str = "ichor-cm3";
     let compiler = Compiler::for_target(Target::BareMetal)?;
     let mut build = compiler.cargo("build")?;
-    build.args(["--package", PROGRAM, "--release"]);
+    build.args(["--package", PROGRAM, "--profile", "kernel"]);
     // What defmt leaves out it leaves out of the image.
     if std::env::var_os("DEFMT_LOG").is_none() {
         build.env("DEFMT_LOG", "info");
@@ -81,7 +81,7 @@ pub(crate) fn cm3() -> Result<Cm3> {
     succeed(&mut build)?;
     let folder = workspace().join("target/cm3");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let linked = compiler.artifact("release", PROGRAM);
+    let linked = compiler.artifact("kernel", PROGRAM);
     let program = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
     let kernel = Kernel::of_elf(&program).with_context(|| format!("{}", linked.display()))?;
     let built = Cm3 {

@@ -126,10 +126,14 @@ pub(crate) async fn run_dhcp(mut task: BoardTask, server: &'static mut BoardDhcp
 
 /// Buffers of one TFTP port.
 struct Port {
-    received: [PacketMetadata; TFTP_RECEIVED],
     receive: [u8; TFTP_RECEIVE_BUFFER],
-    sent: [PacketMetadata; TFTP_SENT],
     send: [u8; TFTP_SEND_BUFFER],
+}
+
+/// What is known of the datagrams in them.
+struct PortMetadata {
+    received: [PacketMetadata; TFTP_RECEIVED],
+    sent: [PacketMetadata; TFTP_SENT],
 }
 
 #[embassy_executor::task]
@@ -144,24 +148,26 @@ pub(crate) async fn run_tftp(
     static PORTS: ConstStaticCell<[Port; TFTP_PORTS as usize + 1]> = ConstStaticCell::new(
         [const {
             Port {
-                received: [PacketMetadata::EMPTY; TFTP_RECEIVED],
                 receive: [0; TFTP_RECEIVE_BUFFER],
-                sent: [PacketMetadata::EMPTY; TFTP_SENT],
                 send: [0; TFTP_SEND_BUFFER],
             }
         }; TFTP_PORTS as usize + 1],
     );
+    // Apart from the buffers: it is not zero, and would be in the image.
+    let mut metadata = [const {
+        PortMetadata {
+            received: [PacketMetadata::EMPTY; TFTP_RECEIVED],
+            sent: [PacketMetadata::EMPTY; TFTP_SENT],
+        }
+    }; TFTP_PORTS as usize + 1];
     let mut sockets = heapless::Vec::<UdpSocket<'_>, { TFTP_PORTS as usize + 1 }>::new();
-    let buffers = PORTS
-        .take()
-        .iter_mut()
-        .take(usize::from(transfer_ports) + 1);
-    for (n, buffers) in buffers.enumerate() {
+    let ports = PORTS.take().iter_mut().zip(&mut metadata);
+    for (n, (buffers, metadata)) in ports.enumerate().take(usize::from(transfer_ports) + 1) {
         let mut socket = UdpSocket::new(
             stack,
-            &mut buffers.received,
+            &mut metadata.received,
             &mut buffers.receive,
-            &mut buffers.sent,
+            &mut metadata.sent,
             &mut buffers.send,
         );
         if socket.bind(if n == 0 { port } else { 0 }).is_err() {

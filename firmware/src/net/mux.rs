@@ -330,7 +330,7 @@ impl Neighbours {
     pub const fn new() -> Self {
         const NOBODY: (Ipv4Addr, MacAddr, u32) = (Ipv4Addr::UNSPECIFIED, MacAddr([0; 6]), 0);
         Self {
-            own: Cell::new((Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST)),
+            own: Cell::new((Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED)),
             own_mac: Cell::new(MacAddr([0; 6])),
             defends: Cell::new(false),
             known: [const { Cell::new(NOBODY) }; NEIGHBOURS],

@@ -120,9 +120,10 @@ impl Flows {
             duplicates: 0,
             resent_from: TcpSeqNumber(0),
             recovered_at: TcpSeqNumber(0),
-            congestion_window: CONGESTION_WINDOW.1,
-            threshold: CONGESTION_WINDOW.1,
+            congestion_window: 0,
+            threshold: 0,
         };
+        // All zero bits, so that a static takes no room in a board's image.
         Self {
             known: [const { Cell::new(NONE) }; FLOWS],
             frames: FrameRing::new(),
