@@ -153,6 +153,23 @@ impl<'a> Clients<'a> {
             .with_context(|| format!("curl saw no response from {url}"))
     }
 
+    /// `curl` for one URL that must be there: the body, and how long the
+    /// transfer took from the connection's begin to its last byte.
+    pub fn curl_timed(&self, url: &str) -> Result<(Vec<u8>, Duration)> {
+        let body = self.fresh("curl.body")?;
+        let mut command = self.netns.command("curl")?;
+        command
+            .args(["--silent", "--show-error", "--fail", "--max-time", "50"])
+            .args(["--write-out", "%{time_total}", "--output"])
+            .arg(&body)
+            .arg(url);
+        let printed = finish(&mut command)?;
+        let seconds = printed.trim().parse().ok();
+        let seconds = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let took = seconds.with_context(|| format!("curl printed {printed:?}"))?;
+        Ok((fetched(&body, &printed)?, took))
+    }
+
     /// Fetches several URLs with one `curl`; returns how many connections it
     /// opened for each.
     pub fn curl_connections(&self, urls: &[&str]) -> Result<Vec<u32>> {

@@ -6,6 +6,7 @@ pub mod clients;
 pub mod console;
 pub mod data;
 pub mod faults;
+pub mod hil;
 pub mod host;
 pub mod ichor;
 pub mod initrd;

@@ -5,6 +5,7 @@ mod build;
 mod cross;
 mod demo;
 mod firmware;
+mod hil;
 mod steps;
 mod test;
 
@@ -31,6 +32,8 @@ enum Task {
     Test(test::Options),
     /// Build for a board.
     Build(build::Options),
+    /// Try a real board, or the same firmware in QEMU, with real clients. Needs root.
+    Hil(hil::Options),
     /// Measure ichor beside what it takes the place of.
     #[command(subcommand)]
     Bench(bench::Row),
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Build(options) => build::run(&options),
+        Task::Hil(options) => hil::run(&options),
         Task::Bench(row) => bench::run(&row),
     };
     match outcome {
