@@ -330,13 +330,28 @@ fn parse_load(text: &str) -> Option<Load> {
 /// Runs a client to its end; what it printed, or an error with it.
 fn finish(command: &mut Command) -> Result<String> {
     let (output, success) = finish_any(command)?;
-    ensure!(
-        success,
-        "{:?} failed: {}",
-        command.get_args(),
-        output.trim()
-    );
+    ensure!(success, "{} failed: {}", told(command), output.trim());
     Ok(output)
+}
+
+/// The client's own command line, without the namespace it is run in and what
+/// is set for it.
+fn told(command: &Command) -> String {
+    let words: Vec<_> = command
+        .get_args()
+        .map(|word| word.to_string_lossy())
+        .collect();
+    let env = words.iter().position(|word| word == "env");
+    let own = words.iter().skip(env.map_or(0, |env| env + 1));
+    let mut own = own
+        .skip_while(|word| word.contains('='))
+        .map(|word| &**word);
+    let program = Path::new(own.next().unwrap_or_default()).file_name();
+    let program = program.unwrap_or_default().to_string_lossy();
+    std::iter::once(&*program)
+        .chain(own)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn finish_any(command: &mut Command) -> Result<(String, bool)> {

@@ -27,7 +27,9 @@ fn plan(folder: &Path) -> Plan {
 
 /// Runs the suite; what it said is shown if the test fails.
 fn run(bench: &mut dyn Bench, plan: &Plan) -> Result<Report> {
-    hil::run(bench, plan, &Stop::default(), &mut |line| println!("{line}"))
+    hil::run(bench, plan, &Stop::default(), &mut |line| {
+        println!("{line}")
+    })
 }
 
 fn against(name: &str, broken: Break) -> Result<Option<Report>> {
@@ -128,6 +130,7 @@ fn the_real_bench_reaches_a_board_behind_a_network_card() -> Result<()> {
                 pool: None,
                 router: None,
                 http_port: 8080,
+                banner: "ichor",
             },
             port: None,
             power: Some(power.clone()),

@@ -2,16 +2,23 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use ichor_lab::hil::{self, Bench, Facts, Nic, Plan, Power, Real, RealParts, Report, Stop};
+use ichor_lab::hil::{
+    self, Bench, Emulated, EmulatedParts, Facts, Nic, Plan, Power, Real, RealParts, Report, Stop,
+    Usb,
+};
 use ichor_lab::lab;
 use ichor_lab::netns;
 use ichor_lab::tools::{Set, Tools};
+
+use crate::steps::succeed;
+use crate::workspace;
 
 /// Real benches: how long a board may take from power-on to its first OFFER.
 const BOOT: Duration = Duration::from_secs(60);
@@ -29,6 +36,12 @@ pub(crate) struct Options {
     /// Try the firmware in QEMU and not a real board.
     #[arg(long, conflicts_with_all = ["nic", "address", "port", "power_cmd", "power_on_cmd"])]
     r#virtual: bool,
+    /// With --virtual: the program, instead of building it.
+    #[arg(long, value_name = "FILE", requires = "virtual")]
+    kernel: Option<PathBuf>,
+    /// With --virtual: QEMU's network adapter behind a hub, not in the root port.
+    #[arg(long, requires = "virtual")]
+    behind_hub: bool,
     /// The network card of this machine on the board's LAN (Ethernet, not Wi-Fi).
     #[arg(long, value_name = "IFACE")]
     nic: Option<String>,
@@ -106,10 +119,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     );
     let stop = Stop::default();
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop.0))
-            .context("cannot catch signals")?;
+        signal_hook::flag::register(signal, Arc::clone(&stop.0)).context("cannot catch signals")?;
     }
-    let folder = lab::folder("hil")?;
+    // Of its own for each, so that both may run at the same time.
+    let folder = lab::folder(match (options.r#virtual, options.behind_hub) {
+        (false, _) => "hil",
+        (true, false) => "hil-virtual",
+        (true, true) => "hil-virtual-hub",
+    })?;
     let mut bench = bench(options, &folder)?;
     let plan = Plan {
         cuts: options.cuts,
@@ -117,7 +134,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         boot: BOOT,
         folder: folder.join("clients"),
     };
-    let outcome = hil::run(bench.as_mut(), &plan, &stop, &mut |line| eprintln!("{line}"));
+    let outcome = hil::run(bench.as_mut(), &plan, &stop, &mut |line| {
+        eprintln!("{line}")
+    });
     // Before anything is told: what was made for the run must be gone by then.
     drop(bench);
     let report = outcome?;
@@ -151,9 +170,9 @@ fn print(report: &Report, output: Output) {
     }
 }
 
-fn bench(options: &Options, folder: &std::path::Path) -> Result<Box<dyn Bench>> {
+fn bench(options: &Options, folder: &Path) -> Result<Box<dyn Bench>> {
     if options.r#virtual {
-        bail!("--virtual needs the firmware in QEMU, which this build does not have");
+        return emulated(options, folder);
     }
     let nic = options.nic.as_deref().context(
         "say which network card of this machine is on the board's LAN (--nic eth0), or --virtual",
@@ -179,6 +198,7 @@ fn bench(options: &Options, folder: &std::path::Path) -> Result<Box<dyn Bench>> 
                 pool: options.pool,
                 router: None,
                 http_port: options.http_port,
+                banner: "ichor",
             },
             port: options.port.as_deref().map(|port| (port, options.baud)),
             power,
@@ -187,6 +207,49 @@ fn bench(options: &Options, folder: &std::path::Path) -> Result<Box<dyn Bench>> 
         },
     )?;
     Ok(Box::new(real))
+}
+
+/// Builds the program and a card for it, and puts both into QEMU.
+fn emulated(options: &Options, folder: &Path) -> Result<Box<dyn Bench>> {
+    let tools = Tools::with(&[Set::Clients, Set::Boot])?;
+    let data = folder.join("data");
+    hil::fill_data(&data)?;
+    let kernel = match &options.kernel {
+        Some(kernel) => kernel.clone(),
+        None => {
+            task(|task| task.args(["build", "--board", "cm3"]))?;
+            workspace().join("target/cm3/kernel8.img")
+        }
+    };
+    let card = folder.join("new-card.img");
+    task(|task| {
+        task.arg("image").arg("--data").arg(&data);
+        task.arg("--kernel").arg(&kernel).arg("--out").arg(&card)
+    })?;
+    let usb = if options.behind_hub {
+        Usb::Hub
+    } else {
+        Usb::Port
+    };
+    let emulated = Emulated::new(
+        &tools,
+        &EmulatedParts {
+            kernel: &kernel,
+            card: &card,
+            usb,
+            folder,
+        },
+    )?;
+    Ok(Box::new(emulated))
+}
+
+/// Runs another task of ours. What it prints is progress here, and goes to
+/// standard error.
+fn task(arguments: impl FnOnce(&mut Command) -> &mut Command) -> Result<()> {
+    let this = std::env::current_exe().context("cannot tell where this program is")?;
+    let mut command = Command::new(this);
+    command.stdout(Stdio::from(std::io::stderr()));
+    succeed(arguments(&mut command))
 }
 
 /// Reads `90s`, `30m` or `1h`.

@@ -59,6 +59,9 @@ pub struct Facts {
     pub router: Option<Ipv4Addr>,
     /// The port of HTTP.
     pub http_port: u16,
+    /// What a line has in it that the board says early on its console, if it
+    /// has one.
+    pub banner: &'static str,
 }
 
 /// What a case would need and the bench does not have, in one line that also

@@ -81,7 +81,9 @@ pub(super) fn lease(netns: &Netns, mac: Mac, wanted: &Wanted<'_>) -> Result<Boun
 pub(super) fn release(netns: &Netns, bound: &Bound) -> Result<()> {
     inside(netns, || {
         let mut message = message(bound.mac, xid(), MessageType::Release);
-        message.set_flags(Flags::default()).set_ciaddr(bound.address);
+        message
+            .set_flags(Flags::default())
+            .set_ciaddr(bound.address);
         let server = DhcpOption::ServerIdentifier(bound.server);
         message.opts_mut().insert(server);
         let socket = UdpSocket::bind(SocketAddrV4::new(bound.address, 68))?;

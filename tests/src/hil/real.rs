@@ -87,8 +87,7 @@ impl Real {
             let opened = open_serial(port, speed);
             let output = opened.with_context(|| format!("cannot open {}", port.display()))?;
             let log = parts.folder.join("console.log");
-            Console::record(output, &log)
-                .with_context(|| format!("cannot write {}", log.display()))
+            Console::record(output, &log).with_context(|| format!("cannot write {}", log.display()))
         });
         Ok(Self {
             lan: Arc::new(lan),
@@ -105,7 +104,8 @@ impl Real {
     /// Runs a command that switches the power.
     fn switch(&self, command: &str) -> Result<()> {
         let log = self.folder.join("power.log");
-        let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let output =
+            File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut process = Command::new("sh")
             .args(["-c", command])
             .stdin(Stdio::null())
@@ -182,11 +182,14 @@ impl Bench for Real {
         if !io::stdin().is_terminal() {
             return missing("standard input is no terminal");
         }
-        ask(if in_place {
-            "Put the board's network cable back, then press Enter: "
-        } else {
-            "Pull the board's network cable, then press Enter: "
-        }, stop)?;
+        ask(
+            if in_place {
+                "Put the board's network cable back, then press Enter: "
+            } else {
+                "Pull the board's network cable, then press Enter: "
+            },
+            stop,
+        )?;
         Ok(Ok(()))
     }
 }

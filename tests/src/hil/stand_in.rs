@@ -18,10 +18,7 @@ use crate::netns::Netns;
 use crate::tools::Tools;
 
 /// The addresses that it hands out.
-const POOL: (Ipv4Addr, Ipv4Addr) = (
-    Ipv4Addr::new(192, 0, 2, 50),
-    Ipv4Addr::new(192, 0, 2, 99),
-);
+const POOL: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(192, 0, 2, 50), Ipv4Addr::new(192, 0, 2, 99));
 /// The router that it tells.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 /// How long the kernel may take to see a signal on the cable.
@@ -83,6 +80,7 @@ impl StandIn {
                 pool: Some(POOL),
                 router: Some(ROUTER),
                 http_port: 8080,
+                banner: "serving on",
             },
         })
     }

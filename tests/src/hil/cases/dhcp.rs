@@ -199,6 +199,7 @@ mod tests {
                 pool,
                 router: None,
                 http_port: 80,
+                banner: "",
             };
             let told = format!("{address:?}/{prefix}");
             assert_eq!(check(&bound, &facts).is_ok(), good, "{told}");

@@ -164,7 +164,9 @@ pub(super) fn head(run: &mut Run<'_>) -> Result<Outcome> {
         "Content-Length: {told:?}, expected {}",
         ASSET.len
     );
-    Ok(Outcome::Passed(Found::new(format!("Content-Length {told}"))))
+    Ok(Outcome::Passed(Found::new(format!(
+        "Content-Length {told}"
+    ))))
 }
 
 /// A file that is not there: 404 with a text.

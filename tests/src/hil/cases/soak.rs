@@ -54,7 +54,12 @@ pub(super) fn soak(run: &mut Run<'_>) -> Result<Outcome> {
         done.bytes += bytes;
         let rest = status.rest;
         if begun.elapsed() >= duration {
-            return Ok(Outcome::Passed(summary(done, begun.elapsed(), uptime, &rest)));
+            return Ok(Outcome::Passed(summary(
+                done,
+                begun.elapsed(),
+                uptime,
+                &rest,
+            )));
         }
         if told_at.elapsed() >= TELL {
             told_at = Instant::now();

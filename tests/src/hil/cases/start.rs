@@ -10,8 +10,6 @@ use crate::hil::dhcp::first_offer;
 use crate::hil::report::Found;
 use crate::hil::station::MACS;
 
-/// What the first line on a board's console has in it.
-const BANNER: &str = "ichor";
 /// How long after its first OFFER a board may still be silent on its console.
 const BANNER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a signal on the cable may take (autonegotiation takes 2 to 3 s).
@@ -41,12 +39,12 @@ pub(super) fn boot(run: &mut Run<'_>) -> Result<Outcome> {
         let found = Found::new(told + "; no console to look for the banner on");
         return Ok(Outcome::Passed(found.value("offer_seconds", after)));
     };
+    let wanted = run.bench.facts().banner;
     let banner = console.find(from, BANNER_PATIENCE, |line| {
-        let text = line.text.to_ascii_lowercase();
-        text.contains(BANNER).then(|| line.clone())
+        line.text.contains(wanted).then(|| line.clone())
     });
     let (line, _) = banner.with_context(|| {
-        format!("{told}, but no line with \"{BANNER}\" on the console: is it the right port?")
+        format!("{told}, but no line with \"{wanted}\" on the console: is it the right port?")
     })?;
     let said = (console.start() + line.at).saturating_duration_since(on);
     let said = said.as_secs_f64();

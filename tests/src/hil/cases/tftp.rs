@@ -42,7 +42,9 @@ pub(super) fn missing(run: &mut Run<'_>) -> Result<Outcome> {
         Err(error) => format!("{error:#}"),
     };
     // As tftp-hpa prints the ERROR packet: code and text (RFC 1350 §5).
-    let told = said.split_once("Error code 1:").map(|(_, text)| text.trim());
+    let told = said
+        .split_once("Error code 1:")
+        .map(|(_, text)| text.trim());
     match told {
         Some(text) if !text.is_empty() => Ok(Outcome::Passed(Found::new(format!(
             "\"{text}\" for a file that is not there"
@@ -77,6 +79,9 @@ pub(super) fn same(got: &[u8], asset: Asset) -> Result<()> {
         asset.len
     );
     let (got, want) = (sha256(got)?, sha256(&asset.bytes()[..])?);
-    ensure!(got == want, "{path} came with SHA-256 {got}, expected {want}");
+    ensure!(
+        got == want,
+        "{path} came with SHA-256 {got}, expected {want}"
+    );
     Ok(())
 }
