@@ -43,6 +43,8 @@ pub enum Stage {
     Config,
     /// The machine said it is up.
     Ready,
+    /// A new program or file of ours was put in its place.
+    Update,
     /// A request was refused; the detail says why and what to change.
     Refused,
     /// A transfer broke off.
@@ -63,6 +65,7 @@ impl Stage {
             Self::File => "file",
             Self::Config => "config",
             Self::Ready => "ready",
+            Self::Update => "update",
             Self::Refused => "refused",
             Self::Failed => "failed",
         }

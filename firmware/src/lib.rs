@@ -34,6 +34,7 @@ pub mod net;
 mod stopped_clock;
 pub mod tftp;
 mod throttle;
+pub mod update;
 
 pub use mac::{MacAddr, ParseMacError};
 pub use throttle::{Missed, Throttle};

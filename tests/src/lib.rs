@@ -16,6 +16,7 @@ pub mod netns;
 pub mod node;
 mod pcap;
 pub mod peers;
+pub mod push;
 pub mod qemu;
 mod queue;
 pub mod service;

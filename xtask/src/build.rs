@@ -1,11 +1,15 @@
 //! `cargo xtask build`: what each board runs.
 
-use anyhow::Result;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::cargo;
 use crate::cross::{Compiler, Target};
+use crate::kernel::Kernel;
 use crate::steps::succeed;
+use crate::{cargo, workspace};
 
 /// What to build.
 #[derive(Debug, Args)]
@@ -26,6 +30,8 @@ pub(crate) struct Options {
 pub(crate) enum Board {
     /// The `ichor` binary.
     Bastion,
+    /// `kernel8.img` for a Raspberry Pi CM3; always optimised.
+    Cm3,
     /// The netboot stack as a library for bare-metal aarch64, with and without defmt.
     FirmwareCheck,
 }
@@ -34,6 +40,7 @@ pub(crate) enum Board {
 pub(crate) fn run(options: &Options) -> Result<()> {
     match options.board {
         Board::Bastion => bastion(options),
+        Board::Cm3 => cm3().map(|built| println!("{}", built.image.display())),
         Board::FirmwareCheck => firmware_for_bare_metal(),
     }
 }
@@ -49,6 +56,43 @@ fn bastion(options: &Options) -> Result<()> {
     let folder = if options.release { "release" } else { "debug" };
     println!("{}", compiler.artifact(folder, "ichor").display());
     Ok(())
+}
+
+/// What a build for the CM3 leaves.
+#[derive(Debug)]
+pub(crate) struct Cm3 {
+    /// `kernel8.img`, as the boot loader loads it.
+    pub image: PathBuf,
+    /// The same program with its symbols and the texts of its log messages.
+    pub elf: PathBuf,
+}
+
+/// Builds `kernel8.img`, and keeps the ELF file beside it that its log is
+/// decoded with.
+pub(crate) fn cm3() -> Result<Cm3> {
+    const PROGRAM: &str = "ichor-cm3";
+    let compiler = Compiler::for_target(Target::BareMetal)?;
+    let mut build = compiler.cargo("build")?;
+    build.args(["--package", PROGRAM, "--release"]);
+    // What defmt leaves out it leaves out of the image.
+    if std::env::var_os("DEFMT_LOG").is_none() {
+        build.env("DEFMT_LOG", "info");
+    }
+    succeed(&mut build)?;
+    let folder = workspace().join("target/cm3");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let linked = compiler.artifact("release", PROGRAM);
+    let program = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
+    let kernel = Kernel::of_elf(&program).with_context(|| format!("{}", linked.display()))?;
+    let built = Cm3 {
+        image: folder.join("kernel8.img"),
+        elf: folder.join("ichor-cm3.elf"),
+    };
+    for (path, bytes) in [(&built.image, &kernel.image), (&built.elf, &program)] {
+        fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    eprintln!("xtask: {kernel}");
+    Ok(built)
 }
 
 /// Builds the netboot stack for a machine without an operating system, logging

@@ -6,6 +6,8 @@ mod cross;
 mod demo;
 mod firmware;
 mod hil;
+mod kernel;
+mod push;
 mod steps;
 mod test;
 
@@ -37,6 +39,8 @@ enum Task {
     /// Measure ichor beside what it takes the place of.
     #[command(subcommand)]
     Bench(bench::Row),
+    /// Send a new program or files to a running board over HTTP.
+    Push(push::Options),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Task::Build(options) => build::run(&options),
         Task::Hil(options) => hil::run(&options),
         Task::Bench(row) => bench::run(&row),
+        Task::Push(options) => push::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -17,6 +17,7 @@ use ichor::net::mux::{Mux, Neighbours};
 use ichor::net::nudge::Flows;
 use ichor::net::shelf::Shelf;
 use ichor::net::site::Site;
+use ichor::net::status::Health;
 use ichor::{MacAddr, tftp};
 use ichor_hal::{Entropy as _, Files as _, Watchdog as _};
 use ichor_hal_linux::nic::{Admission, AnyNic, OpenError, Ports, Spec};
@@ -31,9 +32,9 @@ use crate::cli::Serve;
 use crate::failure::{Failure, Kind};
 use crate::output::Printer;
 use crate::tasks::{
-    BoardDivert, BoardJournal, BoardSite, CATALOGS, DHCP, DIVERT, FLOWS, JOURNAL, NEIGHBOURS,
-    RESOURCES, TFTP, load_catalog, print_journal, reload_catalog, run_dhcp, run_http, run_stack,
-    run_tftp,
+    BoardDivert, BoardJournal, BoardSite, CATALOGS, DHCP, DIVERT, FLOWS, HEALTH, JOURNAL,
+    NEIGHBOURS, RESOURCES, TFTP, load_catalog, print_journal, reload_catalog, run_dhcp, run_http,
+    run_stack, run_tftp,
 };
 
 /// Where leases are kept unless the owner says otherwise.
@@ -246,9 +247,11 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
     let divert: &'static BoardDivert = DIVERT.take();
     let neighbours: &'static Neighbours = NEIGHBOURS.take();
     let flows: &'static Flows = FLOWS.take();
+    let health: &'static Health = HEALTH.take();
     let catalogs: &'static Shelf<BoardCatalog> = CATALOGS.take();
 
     // The stack.
+    health.set_address(ip);
     neighbours.set_own(ip, own.netmask);
     let network_mtu = nic.network_mtu();
     let static_config = StaticConfigV4 {
@@ -287,6 +290,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
         log,
         clock,
         journal,
+        health,
         own,
     };
     if config.address != Address::Host
@@ -308,8 +312,8 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
 
     // Who boots what.
     let seen = files.changed(0).await;
-    load_catalog(files, catalogs).await;
-    spawner.spawn(reload_catalog(files, catalogs, seen).map_err(full)?);
+    load_catalog(files, catalogs, health).await;
+    spawner.spawn(reload_catalog(files, catalogs, health, seen).map_err(full)?);
 
     // TFTP and HTTP.
     if let Some(port) = config.tftp_port {
@@ -319,7 +323,8 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
         let server = TFTP.init_with(|| tftp::Server::new(settings));
         spawner.spawn(run_tftp(stack, server, port, settings.ports, files, journal).map_err(full)?);
     }
-    let site: &'static BoardSite = Box::leak(Box::new(Site::new(files, journal, catalogs)));
+    let site = Site::new(files, journal, catalogs).with_health(health);
+    let site: &'static BoardSite = Box::leak(Box::new(site));
     for connection in 0..CONNECTIONS {
         let port = config.http_ports[connection % config.http_ports.len()];
         spawner.spawn(run_http(stack, port, site, flows).map_err(full)?);
@@ -340,7 +345,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
             });
         match embassy_time::with_timeout(pause, signals.next()).await {
             // The folder is watched; this is for file systems that tell nothing.
-            Ok(Signal::Hangup) => load_catalog(files, catalogs).await,
+            Ok(Signal::Hangup) => load_catalog(files, catalogs, health).await,
             Ok(_) => {
                 log::info!("told to stop: ending");
                 manager.stopping();

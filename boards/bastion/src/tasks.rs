@@ -11,6 +11,7 @@ use ichor::net::mux::{Divert, Mux, Neighbours};
 use ichor::net::nudge::Flows;
 use ichor::net::shelf::Shelf;
 use ichor::net::site::Site;
+use ichor::net::status::{Health, Identity};
 use ichor::{dhcp, net, tftp};
 use ichor_hal::Files as _;
 use ichor_hal_linux::nic::AnyNic;
@@ -45,6 +46,10 @@ pub(crate) type BoardTask = Task<'static, LogFile, UnixClock, BoardJournal, FRAM
 
 pub(crate) static DIVERT: ConstStaticCell<BoardDivert> = ConstStaticCell::new(Divert::new());
 pub(crate) static FLOWS: ConstStaticCell<Flows> = ConstStaticCell::new(Flows::new());
+pub(crate) static HEALTH: ConstStaticCell<Health> = ConstStaticCell::new(Health::new(Identity {
+    board: "bastion",
+    version: env!("CARGO_PKG_VERSION"),
+}));
 pub(crate) static NEIGHBOURS: ConstStaticCell<Neighbours> = ConstStaticCell::new(Neighbours::new());
 pub(crate) static DHCP: ConstStaticCell<BoardDhcp> = ConstStaticCell::new(dhcp::Server::new());
 pub(crate) static TFTP: StaticCell<BoardTftp> = StaticCell::new();
@@ -58,17 +63,26 @@ pub(crate) static RESOURCES: StaticCell<StackResources<{ CONNECTIONS + TFTP_PORT
     clippy::await_holding_refcell_ref,
     reason = "nobody else can see the spare catalog while it is filled"
 )]
-pub(crate) async fn load_catalog(files: &DataFolder, catalogs: &Shelf<BoardCatalog>) {
+pub(crate) async fn load_catalog(
+    files: &DataFolder,
+    catalogs: &Shelf<BoardCatalog>,
+    health: &Health,
+) {
+    health.catalog_loading();
     let summary = {
         let mut catalog = catalogs.spare().await;
         catalog
-            .load(files, &mut |problem| match problem.severity {
-                ichor::catalog::Severity::Error => log::error!("{problem}"),
-                _ => log::warn!("{problem}"),
+            .load(files, &mut |problem| {
+                health.catalog_problem(&problem);
+                match problem.severity {
+                    ichor::catalog::Severity::Error => log::error!("{problem}"),
+                    _ => log::warn!("{problem}"),
+                }
             })
             .await
     };
     catalogs.show();
+    health.catalog_loaded(summary);
     log::info!("catalog: {summary}");
 }
 
@@ -76,11 +90,12 @@ pub(crate) async fn load_catalog(files: &DataFolder, catalogs: &Shelf<BoardCatal
 pub(crate) async fn reload_catalog(
     files: &'static DataFolder,
     catalogs: &'static Shelf<BoardCatalog>,
+    health: &'static Health,
     mut seen: u32,
 ) {
     loop {
         seen = files.changed(seen).await;
-        load_catalog(files, catalogs).await;
+        load_catalog(files, catalogs, health).await;
     }
 }
 

@@ -1,3 +1,10 @@
 //! `kernel8.img`: the netboot server on a Raspberry Pi CM3. Wiring only.
+#![cfg_attr(target_os = "none", no_std, no_main)]
 
-fn main() {}
+#[cfg(target_os = "none")]
+mod board;
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("ichor-cm3 runs on a Raspberry Pi CM3: cargo xtask build --board cm3");
+}

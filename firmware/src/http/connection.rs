@@ -28,7 +28,8 @@ pub struct Limits {
     /// From the end of a response to the first byte of the next request.
     pub idle: Duration,
     /// In each such span of a response the peer must take
-    /// [`progress_bytes`](Self::progress_bytes), or all that is left.
+    /// [`progress_bytes`](Self::progress_bytes), or all that is left; in each
+    /// of a request's body it must send as many.
     pub progress: Duration,
     /// See [`progress`](Self::progress).
     pub progress_bytes: u32,
@@ -98,9 +99,12 @@ enum State {
     Answering {
         /// Length of its head, still in the buffer.
         head_len: usize,
-        keep_alive: bool,
-        /// Bytes that the peer took since the deadline was last moved.
-        sent: u32,
+        /// Whether the request lets the connection stay open.
+        persistent: bool,
+        /// Bytes of the request's body that nobody has read.
+        body_left: u64,
+        /// Bytes that the peer took or gave since the deadline was last moved.
+        moved: u32,
     },
     /// There will be no further response.
     Closing,
@@ -174,7 +178,8 @@ impl<const N: usize> Connection<N> {
         let bytes = self.buf.get(..self.filled).unwrap_or_default();
         let reply = match request::parse(bytes, &mut self.path) {
             Ok(Some((request, head_len))) => {
-                self.phase.answer(head_len, request.framing.keep_alive, now);
+                let body = request.body.len();
+                self.phase.answer(head_len, request.persistent, body, now);
                 return Progress::Request(request);
             }
             Ok(None) if bytes.len() < N => return Progress::NeedMore,
@@ -192,6 +197,73 @@ impl<const N: usize> Connection<N> {
         self.phase.progress(now, bytes);
     }
 
+    /// Takes bytes of the request's body that came together with its head, and
+    /// returns how many. When there are none, the rest must be read straight
+    /// from the socket, but no more than [`body_left`](Self::body_left): what
+    /// comes behind it is the next request.
+    pub fn take_body(&mut self, out: &mut [u8], now: Instant) -> usize {
+        let State::Answering {
+            head_len,
+            body_left,
+            ..
+        } = self.phase.state
+        else {
+            return 0;
+        };
+        let bytes = self.buf.get(head_len..self.filled).unwrap_or_default();
+        let n = bytes
+            .len()
+            .min(out.len())
+            .min(usize::try_from(body_left).unwrap_or(usize::MAX));
+        out[..n].copy_from_slice(&bytes[..n]);
+        self.buf.copy_within(head_len + n..self.filled, head_len);
+        self.filled -= n;
+        self.body_received(n, now);
+        n
+    }
+
+    /// `n` bytes of the request's body were read from the socket. The peer
+    /// must send at the rate at which it would have to take a response.
+    pub fn body_received(&mut self, n: usize, now: Instant) {
+        if let State::Answering { body_left, .. } = &mut self.phase.state {
+            *body_left = body_left.saturating_sub(n as u64);
+        }
+        self.phase.progress(now, n);
+    }
+
+    /// Bytes of the request's body that were not read yet.
+    pub fn body_left(&self) -> u64 {
+        match self.phase.state {
+            State::Answering { body_left, .. } => body_left,
+            _ => 0,
+        }
+    }
+
+    /// The response begins only now, after work that was not the peer's: its
+    /// time does too.
+    pub fn answer_begins(&mut self, now: Instant) {
+        if let State::Answering { moved, .. } = &mut self.phase.state {
+            *moved = 0;
+            self.phase.deadline = now.saturating_add(self.phase.limits.progress);
+        }
+    }
+
+    /// What a response can say that is written now: the connection stays open
+    /// if the request lets it and its body was read.
+    pub fn framing(&self) -> Framing {
+        Framing {
+            body: true,
+            keep_alive: matches!(
+                self.phase.state,
+                State::Answering {
+                    persistent: true,
+                    body_left: 0,
+                    ..
+                }
+            ),
+        }
+    }
+
     /// The whole response was sent, and the peer has acknowledged it (the
     /// socket was flushed): from here on the peer is idle, and a slow one that
     /// still has a full socket buffer to take would be cut off.
@@ -201,7 +273,8 @@ impl<const N: usize> Connection<N> {
         match self.phase.state {
             State::Answering {
                 head_len,
-                keep_alive: true,
+                persistent: true,
+                body_left: 0,
                 ..
             } => {
                 self.discard(head_len);
@@ -282,22 +355,23 @@ impl Phase {
         self.deadline = now.saturating_add(self.limits.head);
     }
 
-    fn answer(&mut self, head_len: usize, keep_alive: bool, now: Instant) {
+    fn answer(&mut self, head_len: usize, persistent: bool, body_left: u64, now: Instant) {
         self.state = State::Answering {
             head_len,
-            keep_alive,
-            sent: 0,
+            persistent,
+            body_left,
+            moved: 0,
         };
         self.deadline = now.saturating_add(self.limits.progress);
     }
 
     fn progress(&mut self, now: Instant, bytes: usize) {
-        let State::Answering { sent, .. } = &mut self.state else {
+        let State::Answering { moved, .. } = &mut self.state else {
             return;
         };
-        *sent = sent.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        if *sent >= self.limits.progress_bytes {
-            *sent = 0;
+        *moved = moved.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        if *moved >= self.limits.progress_bytes {
+            *moved = 0;
             self.deadline = now.saturating_add(self.limits.progress);
         }
     }

@@ -21,6 +21,8 @@
 //!     Progress::Request(request) => {
 //!         let plan = respond(&request, Entity { len, etag, content_type });
 //!         let body = plan.write_head(&mut head)?;
+//!         // A body that is wanted comes by `conn.take_body()` and from the
+//!         // socket (`conn.body_received()`), at most `conn.body_left()`.
 //!         // Send head[..body.head_len], then `body.len` bytes of the entity
 //!         // from offset `body.first`, all until `conn.deadline()`, which
 //!         // `conn.progress(now, n)` after each write moves. Flush the socket;
@@ -64,8 +66,10 @@ pub use connection::{Connection, HEAD_LEN, Limits, Progress, Timeout};
 pub use content_type::content_type;
 pub use etag::{ETag, ETagCondition, MAX_TAGS};
 pub use range::{ByteRange, Selection};
-pub use request::{IfRange, MAX_FIELDS, Method, Request};
+pub(crate) use request::METHOD;
+pub use request::{Body, IfRange, MAX_FIELDS, Method, Request};
 pub use respond::{BodyPlan, Entity, Plan, respond};
+pub(crate) use response::CONTINUE;
 pub use response::{
     Framing, HEADLINE_LEN, RESPONSE_HEAD_LEN, Refusal, Reply, ResponseHead, Status, TEXT_LEN,
     TooLong, write_text,

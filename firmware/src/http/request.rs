@@ -6,6 +6,7 @@ use super::etag::{ETag, ETagCondition};
 use super::range::{ByteRange, decimal};
 use super::response::{Framing, Refusal, Reply, Status};
 use super::target::{PathBuf, Query, Target, decode_path};
+use crate::update::{Proof, hex};
 
 /// Most fields of a request. Boot firmware sends up to 6, browsers about 20.
 pub const MAX_FIELDS: usize = 32;
@@ -25,10 +26,10 @@ const VERSION: Refusal = Refusal::new(
     "only HTTP/1.0 and 1.1 here",
     "The request line names another version of HTTP.",
 );
-const METHOD: Refusal = Refusal::new(
+pub(crate) const METHOD: Refusal = Refusal::new(
     Status::MethodNotAllowed,
     "only GET and HEAD here",
-    "This server hands out files and scripts; nothing can be sent to it.",
+    "This server hands out files and scripts; only updates can be sent to it.",
 );
 const TOO_MANY_FIELDS: Refusal = Refusal::new(
     Status::HeaderFieldsTooLarge,
@@ -60,6 +61,11 @@ const CODING: Refusal = Refusal::new(
     "unknown Transfer-Encoding",
     "Of the transfer codings only chunked is known.",
 );
+const EXPECTATION: Refusal = Refusal::new(
+    Status::ExpectationFailed,
+    "unknown Expect field",
+    "Only 100-continue can be expected of this server.",
+);
 const NO_HOST: Refusal = Refusal::new(
     Status::BadRequest,
     "no Host field",
@@ -71,7 +77,7 @@ const BAD_HOST: Refusal = Refusal::new(
     "Expected one name or address with an optional port.",
 );
 
-/// The methods that are served (RFC 9110 §9.3.1, §9.3.2).
+/// The methods that are served (RFC 9110 §9.3.1, §9.3.2, §9.3.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Method {
@@ -79,6 +85,31 @@ pub enum Method {
     Get,
     /// Its head alone.
     Head,
+    /// A new one in its place: updates alone.
+    Put,
+}
+
+/// What follows the head of a request (RFC 9112 §6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Body {
+    /// Nothing: no length was told.
+    None,
+    /// As many bytes as `Content-Length` tells; may be 0.
+    Sized(u64),
+    /// Chunks, which are not read here: nobody knows where they end.
+    Chunked,
+}
+
+impl Body {
+    /// Bytes between the head and the next request.
+    pub(super) const fn len(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Sized(len) => len,
+            Self::Chunked => u64::MAX,
+        }
+    }
 }
 
 /// The value of `If-Range` (RFC 9110 §13.1.5).
@@ -94,7 +125,7 @@ pub enum IfRange {
 /// A well-formed request for something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// GET or HEAD.
+    /// GET, HEAD or PUT.
     pub method: Method,
     /// The path: percent-decoded, starts with `/`, and has no empty, `.` or
     /// `..` segment, control character or backslash. A `/` at its end stays.
@@ -114,8 +145,17 @@ pub struct Request<'a> {
     pub if_match: Option<ETagCondition>,
     /// Condition for sending the entity.
     pub if_none_match: Option<ETagCondition>,
-    /// What the request allows in any response to it.
+    /// What follows the head.
+    pub body: Body,
+    /// Whether the client waits for `100 Continue` before it sends the body
+    /// (RFC 9110 §10.1.1).
+    pub expects_continue: bool,
+    /// The fields that sign an update, if all are there and well formed.
+    pub proof: Option<Proof>,
+    /// What the request allows in any response that leaves its body unread.
     pub framing: Framing,
+    /// Whether the connection may stay open once the body was read.
+    pub(super) persistent: bool,
 }
 
 impl<'a> Request<'a> {
@@ -150,6 +190,7 @@ pub(super) fn parse<'a>(
     let method = match head.method {
         Some("GET") => Some(Method::Get),
         Some("HEAD") => Some(Method::Head),
+        Some("PUT") => Some(Method::Put),
         _ => None,
     };
     let framing = Framing {
@@ -180,9 +221,10 @@ pub(super) fn parse<'a>(
     }
     let path = decode_path(target.path, path).map_err(refuse)?;
 
-    // Persistence (RFC 9112 §9.3). Behind a body, which is not read, the next
+    // Persistence (RFC 9112 §9.3). Behind a body that is not read, the next
     // request cannot be found: such connections close after the response.
-    let keep_alive = !fields.body && !fields.close && (minor >= 1 || fields.keep_alive);
+    let persistent = !fields.close && (minor >= 1 || fields.keep_alive);
+    let (body, proof) = (fields.body(), fields.proof());
     let request = Request {
         method,
         path,
@@ -193,10 +235,15 @@ pub(super) fn parse<'a>(
         if_range: fields.if_range,
         if_match: fields.if_match,
         if_none_match: fields.if_none_match,
+        body,
+        // A client of HTTP/1.0 does not know the answer to it.
+        expects_continue: fields.expects_continue && minor >= 1,
+        proof,
         framing: Framing {
-            keep_alive,
+            keep_alive: persistent && body.len() == 0,
             ..framing
         },
+        persistent,
     };
     Ok(Some((request, head_len)))
 }
@@ -231,8 +278,10 @@ struct Fields<'a> {
     keep_alive: bool,
     content_length: Option<u64>,
     transfer_encoding: bool,
-    /// Whether a body follows the head.
-    body: bool,
+    expects_continue: bool,
+    nonce: Option<[u8; Proof::NONCE_LEN]>,
+    sha256: Option<[u8; 32]>,
+    mac: Option<[u8; 32]>,
     /// `Some(None)`: the field is there, but to be ignored.
     range: Option<Option<ByteRange>>,
     if_range: Option<IfRange>,
@@ -251,8 +300,23 @@ impl<'a> Fields<'a> {
         if fields.transfer_encoding && fields.content_length.is_some() {
             return Err(LENGTH_TWICE);
         }
-        fields.body = fields.transfer_encoding || fields.content_length.is_some_and(|n| n > 0);
         Ok(fields)
+    }
+
+    fn body(&self) -> Body {
+        match self.content_length {
+            _ if self.transfer_encoding => Body::Chunked,
+            Some(len) => Body::Sized(len),
+            None => Body::None,
+        }
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        Some(Proof {
+            nonce: self.nonce?,
+            sha256: self.sha256?,
+            mac: self.mac?,
+        })
     }
 
     fn add(&mut self, header: &Header<'a>) -> Result<(), Refusal> {
@@ -281,6 +345,17 @@ impl<'a> Fields<'a> {
                 return Err(CODING);
             }
             self.transfer_encoding = true;
+        } else if is("Expect") {
+            if !value.eq_ignore_ascii_case(b"100-continue") {
+                return Err(EXPECTATION);
+            }
+            self.expects_continue = true;
+        } else if is("Ichor-Nonce") {
+            self.nonce = hex::decode(value);
+        } else if is("Ichor-Sha256") {
+            self.sha256 = hex::decode(value);
+        } else if is("Ichor-Mac") {
+            self.mac = hex::decode(value);
         } else if is("Range") {
             // Two fields are two ranges, which are ignored.
             self.range = Some(match self.range {
@@ -399,6 +474,69 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_head() {
+        let put = |version: &str, fields: &str| {
+            format!("PUT /update/firmware HTTP/{version}\r\nHost: h\r\n{fields}\r\n")
+        };
+        for (version, fields, body, expects_continue) in [
+            ("1.1", "", Body::None, false),
+            ("1.1", "Content-Length: 0\r\n", Body::Sized(0), false),
+            ("1.1", "Content-Length: 7\r\n", Body::Sized(7), false),
+            (
+                "1.1",
+                "Expect: 100-Continue\r\nContent-Length: 18446744073709551615\r\n",
+                Body::Sized(u64::MAX),
+                true,
+            ),
+            (
+                "1.0",
+                "Expect: 100-continue\r\nContent-Length: 7\r\n",
+                Body::Sized(7),
+                false,
+            ),
+            (
+                "1.1",
+                "Transfer-Encoding: chunked\r\n",
+                Body::Chunked,
+                false,
+            ),
+        ] {
+            with(&put(version, fields), |r, _| {
+                assert_eq!(r.method, Method::Put);
+                assert_eq!((r.body, r.expects_continue), (body, expects_continue));
+                assert_eq!(r.persistent, version == "1.1");
+                assert_eq!(r.framing.keep_alive, r.persistent && body.len() == 0);
+            });
+        }
+    }
+
+    #[test]
+    fn a_signature_is_whole_and_well_formed_or_none() {
+        let fields = [
+            format!("Ichor-Nonce: {}\r\n", "0a".repeat(24)),
+            format!("ichor-sha256: {}\r\n", "0B".repeat(32)),
+            format!("Ichor-Mac: {}\r\n", "0c".repeat(32)),
+        ];
+        let proof = |fields: &str| {
+            let text = format!("PUT / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+            with(&text, |request, _| request.proof)
+        };
+        let whole = Some(Proof {
+            nonce: [0x0a; 24],
+            sha256: [0x0b; 32],
+            mac: [0x0c; 32],
+        });
+        let all = fields.concat();
+        assert_eq!(proof(&all), whole);
+        for (index, field) in fields.iter().enumerate() {
+            assert_eq!(proof(&all.replace(field.as_str(), "")), None, "{index}");
+        }
+        for (right, wrong) in [("0a0a", "0a0"), ("0B", "0G"), ("0c0c", "0c 0c")] {
+            assert_eq!(proof(&all.replacen(right, wrong, 1)), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_is_refused_and_why() {
         let get = |fields: &str| format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
         for (text, want) in [
@@ -434,6 +572,7 @@ mod tests {
             (get("no colon\r\n"), MALFORMED),
             (get(" Content-Length: 5\r\n"), MALFORMED),
             (get(&"X: y\r\n".repeat(MAX_FIELDS)), TOO_MANY_FIELDS),
+            (get("Expect: 200-ok\r\n"), EXPECTATION),
             // Hosts.
             ("GET / HTTP/1.1\r\n\r\n".into(), NO_HOST),
             ("GET http://h/ HTTP/1.1\r\n\r\n".into(), NO_HOST),

@@ -17,7 +17,11 @@ pub const TEXT_LEN: usize = 256;
 /// nothing else of it: the headline of a [`Refusal`] must fit.
 pub const HEADLINE_LEN: usize = 32;
 
-/// Status codes that are sent (RFC 9110 §15).
+/// Tells a client that waits for it to send the body of its request
+/// (RFC 9110 §15.2.1).
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Status codes that are sent (RFC 9110 §15; 507: RFC 4918 §11.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u16)]
@@ -31,15 +35,18 @@ pub enum Status {
     NotFound = 404,
     MethodNotAllowed = 405,
     RequestTimeout = 408,
+    LengthRequired = 411,
     PreconditionFailed = 412,
     UriTooLong = 414,
     RangeNotSatisfiable = 416,
+    ExpectationFailed = 417,
     TooManyRequests = 429,
     HeaderFieldsTooLarge = 431,
     InternalServerError = 500,
     NotImplemented = 501,
     ServiceUnavailable = 503,
     VersionNotSupported = 505,
+    InsufficientStorage = 507,
 }
 
 impl Status {
@@ -59,15 +66,18 @@ impl Status {
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::RequestTimeout => "Request Timeout",
+            Self::LengthRequired => "Length Required",
             Self::PreconditionFailed => "Precondition Failed",
             Self::UriTooLong => "URI Too Long",
             Self::RangeNotSatisfiable => "Range Not Satisfiable",
+            Self::ExpectationFailed => "Expectation Failed",
             Self::TooManyRequests => "Too Many Requests",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
             Self::InternalServerError => "Internal Server Error",
             Self::NotImplemented => "Not Implemented",
             Self::ServiceUnavailable => "Service Unavailable",
             Self::VersionNotSupported => "HTTP Version Not Supported",
+            Self::InsufficientStorage => "Insufficient Storage",
         }
     }
 }

@@ -9,9 +9,10 @@ use ichor_hal::{Clock, LeaseLog};
 use super::frames::{Arp, Datagram, FRAME_LEN, UDP_HEADERS, emit_echo_request, parse_echo_reply};
 use super::mux::{Divert, Filter, NEIGHBOUR_TICK, Neighbours};
 use super::ndp::{emit_no_router, parse_solicitation};
+use super::status::Health;
 use crate::MacAddr;
 use crate::dhcp::wire::{BOOT_SERVER_PORT, CLIENT_PORT, SERVER_PORT, emit_discover};
-use crate::dhcp::{Meta, Mode, Now, Server, Transmit};
+use crate::dhcp::{Lease, Meta, Mode, Now, Server, State, Transmit};
 use crate::journal::Record;
 
 /// Packets handled before leases are written and replies sent: one commit of
@@ -56,6 +57,8 @@ pub struct Task<'a, L, K, J, const IN: usize, const OUT: usize> {
     pub clock: &'a K,
     /// Where it is noted who got what.
     pub journal: &'a J,
+    /// Where it is told how many leases are in use.
+    pub health: &'a Health,
     /// Who we are.
     pub own: Own,
 }
@@ -77,6 +80,7 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
     ) -> ! {
         let dhcp = server.config().mode != Mode::Off;
         let mut next_tick = Instant::now() + NEIGHBOUR_TICK;
+        self.tell_leases(server);
         loop {
             let probes = server.next_deadline().is_some();
             self.divert.set_filter(Filter { dhcp, probes });
@@ -89,6 +93,7 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
             if Instant::now() >= next_tick {
                 next_tick = Instant::now() + NEIGHBOUR_TICK;
                 self.neighbours.tick();
+                self.tell_leases(server);
             }
             let now = self.now();
             for _ in 0..BATCH {
@@ -111,6 +116,19 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
             }
             server.persist(now, &mut self.log).await;
             self.send_all(server).await;
+        }
+    }
+
+    /// Counts the leases in use, where leases are given.
+    fn tell_leases<const LEASES: usize, const QUEUE: usize, const PROBES: usize>(
+        &self,
+        server: &Server<LEASES, QUEUE, PROBES>,
+    ) {
+        if server.config().mode == Mode::Server {
+            let now = self.now().seconds;
+            let in_use = |lease: &&Lease| lease.state == State::Bound && lease.ends > now;
+            self.health
+                .set_leases(server.leases().filter(in_use).count());
         }
     }
 

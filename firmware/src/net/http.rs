@@ -1,5 +1,7 @@
 //! The HTTP server's sockets: one connection after the other, per task.
 
+mod upload;
+
 use core::fmt;
 use core::future::poll_fn;
 use core::net::SocketAddrV4;
@@ -8,12 +10,14 @@ use core::task::{Context, Poll, Waker};
 use embassy_net::tcp::TcpSocket;
 use embassy_net::{IpAddress, IpEndpoint, Stack};
 use embassy_time::{Duration, Instant, with_deadline};
-use ichor_hal::Files;
+use ichor_hal::{Files, Updates};
 
 use super::nudge::{Flows, Patience};
-use super::site::{Answer, Event, Site};
+use super::site::{Accepted, Answer, Event, Site};
 use crate::catalog::{Answers, Window};
-use crate::http::{Connection, HEAD_LEN, Limits, Plan, Progress, RESPONSE_HEAD_LEN, Timeout};
+use crate::http::{
+    Connection, HEAD_LEN, Limits, Method, Plan, Progress, RESPONSE_HEAD_LEN, Timeout,
+};
 use crate::journal::{Record, Stage};
 
 /// When a peer stops acknowledging, its connection is given up after this.
@@ -27,10 +31,10 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 ///
 /// A connection's throughput is bounded by the length of `send` for each
 /// round trip.
-pub async fn serve<F: Files, J: Record, C: Answers>(
+pub async fn serve<F: Files, J: Record, C: Answers, U: Updates>(
     stack: Stack<'_>,
     port: u16,
-    site: &Site<'_, F, J, C>,
+    site: &Site<'_, F, J, C, U>,
     flows: &Flows,
     receive: &mut [u8],
     send: &mut [u8],
@@ -85,9 +89,9 @@ struct Line<'s> {
 }
 
 impl Line<'_> {
-    async fn serve<F: Files, J: Record, C: Answers>(
+    async fn serve<F: Files, J: Record, C: Answers, U: Updates>(
         &mut self,
-        site: &Site<'_, F, J, C>,
+        site: &Site<'_, F, J, C, U>,
     ) -> Result<(), Broken> {
         let mut out = [0; RESPONSE_HEAD_LEN];
         loop {
@@ -96,6 +100,19 @@ impl Line<'_> {
                     if !self.receive().await? {
                         return self.linger().await;
                     }
+                }
+                Progress::Request(request) if request.method == Method::Put => {
+                    let expects_continue = request.expects_continue;
+                    let accepted = site.accept(&request, *self.peer.ip(), &mut out).await;
+                    match accepted.map_err(|_| Broken)? {
+                        Accepted::Upload(upload) => {
+                            self.receive_upload(site, upload, expects_continue, &mut out)
+                                .await?;
+                        }
+                        Accepted::Refused(len) => self.send_bytes(&out[..len]).await?,
+                    }
+                    self.flush().await?;
+                    self.conn.finished(Instant::now());
                 }
                 Progress::Request(request) => {
                     let answer = site.answer(&request, *self.peer.ip(), &mut out).await;
@@ -137,15 +154,21 @@ impl Line<'_> {
         }
     }
 
-    async fn send_answer<F: Files, J: Record, C: Answers>(
+    async fn send_answer<F: Files, J: Record, C: Answers, U>(
         &mut self,
-        site: &Site<'_, F, J, C>,
+        site: &Site<'_, F, J, C, U>,
         answer: Answer<'_, F::File, C>,
         out: &mut [u8; RESPONSE_HEAD_LEN],
     ) -> Result<(), Broken> {
         let started = Instant::now();
         let (result, event, first, len) = match answer {
             Answer::Text(len) => return self.send_bytes(&out[..len]).await,
+            Answer::Page { plan, page } => {
+                let body = self.send_head(&plan, out).await?;
+                // Of a page in memory.
+                let (first, len) = (body.first as usize, body.len as usize);
+                return self.send_bytes(&page.as_bytes()[first..first + len]).await;
+            }
             Answer::File { plan, file, event } => {
                 let body = self.send_head(&plan, out).await?;
                 let result = self

@@ -8,4 +8,5 @@ pub mod ndp;
 pub mod nudge;
 pub mod shelf;
 pub mod site;
+pub mod status;
 pub mod tftp;

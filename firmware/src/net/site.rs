@@ -1,5 +1,5 @@
-//! What a path stands for: files under `assets/`, and what the catalog says of
-//! a machine.
+//! What a path stands for: files under `assets/`, what the catalog says of a
+//! machine, how the board is, and updates of it.
 
 use core::cell::{Ref, RefCell};
 use core::fmt;
@@ -7,18 +7,20 @@ use core::net::Ipv4Addr;
 
 use embassy_time::Instant;
 use heapless::String;
-use ichor_hal::{FileError, Files};
+use ichor_hal::{FileError, Files, NoUpdates, Updates};
 
 use super::shelf::Shelf;
+use super::status::{self, Format, Health, Page};
 use crate::catalog::{Answers, Endpoint, Labels, Role};
 use crate::cut::cut;
 use crate::fnv::Fnv1a;
 use crate::http::{
-    ETag, Entity, HEAD_LEN, Plan, Refusal, Request, Status, TooLong, content_type, respond,
-    write_text,
+    ETag, Entity, Framing, HEAD_LEN, METHOD, Plan, Refusal, Request, Status, TooLong, content_type,
+    respond, write_text,
 };
 use crate::journal::{DETAIL_LEN, Record, Stage, Who};
 use crate::tftp::stage_of;
+use crate::update::{Denied, NO_UPDATES, Service, Upload, is_private};
 use crate::{MacAddr, Throttle};
 
 /// Longest key or value of a query, decoded.
@@ -27,7 +29,8 @@ const LABEL_LEN: usize = 256;
 const NO_SUCH_PATH: Refusal = Refusal::new(
     Status::NotFound,
     "no such path on this server",
-    "Known: /boot.ipxe /ipxe /grub /ignition /cloud /generic /metadata /assets/FILE",
+    "Known: /boot.ipxe /ipxe /grub /ignition /cloud /generic /metadata /assets/FILE \
+     /status /update",
 );
 const BUSY: Refusal = Refusal::new(
     Status::ServiceUnavailable,
@@ -51,22 +54,49 @@ const ODD_QUERY: Refusal = Refusal::new(
 );
 
 /// What all connections share: the data folder, the journal of who got what,
-/// and the catalog of who boots what.
-pub struct Site<'a, F, J, C> {
+/// the catalog of who boots what, and what the board lets be seen and changed
+/// of itself.
+pub struct Site<'a, F, J, C, U = NoUpdates> {
     pub(super) files: &'a F,
     pub(super) journal: &'a J,
     catalogs: &'a Shelf<C>,
+    health: Option<&'a Health>,
+    pub(super) updates: Option<&'a Service<U>>,
     malformed: RefCell<Throttle>,
 }
 
 impl<'a, F, J, C> Site<'a, F, J, C> {
-    /// A site without connections.
+    /// A site without connections, status and updates.
     pub fn new(files: &'a F, journal: &'a J, catalogs: &'a Shelf<C>) -> Self {
         Self {
             files,
             journal,
             catalogs,
+            health: None,
+            updates: None,
             malformed: RefCell::default(),
+        }
+    }
+}
+
+impl<'a, F, J, C, U> Site<'a, F, J, C, U> {
+    /// Shows how the board is at `/status`.
+    pub fn with_health(self, health: &'a Health) -> Self {
+        Self {
+            health: Some(health),
+            ..self
+        }
+    }
+
+    /// Takes updates at `/update`.
+    pub fn with_updates<V>(self, updates: &'a Service<V>) -> Site<'a, F, J, C, V> {
+        Site {
+            files: self.files,
+            journal: self.journal,
+            catalogs: self.catalogs,
+            health: self.health,
+            updates: Some(updates),
+            malformed: self.malformed,
         }
     }
 
@@ -101,8 +131,22 @@ pub(super) enum Answer<'c, F, C> {
         document: Document<'c, C>,
         event: Event,
     },
+    /// With a text about the board, as it was at this moment.
+    Page { plan: Plan, page: Page },
     /// With a whole response that was written into the caller's buffer.
     Text(usize),
+}
+
+/// What becomes of a request to replace something.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once per request, and there is no heap to box it on"
+)]
+pub(super) enum Accepted<'s, U> {
+    /// Its body is to be read.
+    Upload(Upload<'s, U>),
+    /// A whole response was written into the caller's buffer.
+    Refused(usize),
 }
 
 /// What the journal is told once the last byte has left.
@@ -137,7 +181,7 @@ impl<C: Answers> Document<'_, C> {
     }
 }
 
-impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
+impl<F: Files, J: Record, C: Answers, U> Site<'_, F, J, C, U> {
     /// Finds what a request asks for. Short answers are written into `out`
     /// as a whole; an error means that they did not fit.
     pub(super) async fn answer(
@@ -154,10 +198,50 @@ impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
         if let Some(endpoint) = Endpoint::from_path(request.path) {
             return self.document(request, endpoint, peer, out);
         }
+        match request.path {
+            "/status" => return self.status(request, peer, out),
+            "/update" => return self.update(request, peer, out),
+            _ => {}
+        }
         match request.path.strip_prefix('/') {
+            Some(path) if is_private(path) => self.refuse(request, peer, NO_SUCH_PATH, out),
             Some(path) if path.starts_with("assets/") => self.asset(request, path, peer, out).await,
             _ => self.refuse(request, peer, NO_SUCH_PATH, out),
         }
+    }
+
+    /// How the board is.
+    fn status(
+        &self,
+        request: &Request<'_>,
+        peer: Ipv4Addr,
+        out: &mut [u8],
+    ) -> Result<Answer<'_, F::File, C>, TooLong> {
+        let Some(health) = self.health else {
+            return self.refuse(request, peer, NO_SUCH_PATH, out);
+        };
+        let format = Format::of(request);
+        let updates = self.updates.map(Service::state);
+        Ok(page(
+            request,
+            format,
+            health.page(format, Instant::now(), updates),
+        ))
+    }
+
+    /// Who the board is, and a nonce to sign an update with.
+    fn update(
+        &self,
+        request: &Request<'_>,
+        peer: Ipv4Addr,
+        out: &mut [u8],
+    ) -> Result<Answer<'_, F::File, C>, TooLong> {
+        let Some(service) = self.updates else {
+            return self.refuse(request, peer, NO_UPDATES, out);
+        };
+        let identity = self.health.map(Health::identity).unwrap_or_default();
+        let told = status::update_page(identity, service, Instant::now());
+        Ok(page(request, Format::Json, told))
     }
 
     async fn asset(
@@ -302,11 +386,79 @@ impl<F: Files, J: Record, C: Answers> Site<'_, F, J, C> {
         text: fmt::Arguments<'_>,
         out: &mut [u8],
     ) -> Result<Answer<'_, F::File, A>, TooLong> {
-        let path = request.path;
+        let told = (request.path, request.framing);
+        self.refusal(told, who, status, text, out).map(Answer::Text)
+    }
+}
+
+impl<F, J: Record, C, U> Site<'_, F, J, C, U> {
+    /// Notes that nothing is had of a path, and writes the response that says
+    /// why. Returns its length.
+    pub(super) fn refusal(
+        &self,
+        (path, framing): (&str, Framing),
+        who: impl Into<Who>,
+        status: Status,
+        text: fmt::Arguments<'_>,
+        out: &mut [u8],
+    ) -> Result<usize, TooLong> {
         let detail = format_args!("{path}: {text}");
         self.journal
             .record(Instant::now(), who.into(), Stage::Refused, detail);
-        write_text(out, status, request.framing, text).map(Answer::Text)
+        write_text(out, status, framing, text)
+    }
+}
+
+impl<F, J: Record, C, U: Updates> Site<'_, F, J, C, U> {
+    /// Looks whether a PUT may replace what it names. A response that says why
+    /// not is written into `out`.
+    pub(super) async fn accept(
+        &self,
+        request: &Request<'_>,
+        peer: Ipv4Addr,
+        out: &mut [u8],
+    ) -> Result<Accepted<'_, U>, TooLong> {
+        let denied = match self.updates {
+            _ if !is_update(request.path) => METHOD.into(),
+            None => NO_UPDATES.into(),
+            Some(service) => match service.accept(request, Instant::now()).await {
+                Ok(upload) => return Ok(Accepted::Upload(upload)),
+                Err(denied) => denied,
+            },
+        };
+        let told = (request.path, request.framing);
+        let len = match denied {
+            Denied::For(Refusal {
+                status,
+                headline,
+                advice,
+            }) => {
+                let text = format_args!("{headline}\n{advice}\n");
+                self.refusal(told, peer, status, text, out)
+            }
+            Denied::NoKey(error) => {
+                let text = format_args!("this board has no key\n{error}\n");
+                self.refusal(told, peer, Status::Forbidden, text, out)
+            }
+        };
+        len.map(Accepted::Refused)
+    }
+}
+
+/// Whether a path is about updates.
+fn is_update(path: &str) -> bool {
+    path == "/update" || path.starts_with("/update/")
+}
+
+fn page<'c, F, C>(request: &Request<'_>, format: Format, page: Page) -> Answer<'c, F, C> {
+    let entity = Entity {
+        len: page.len() as u64,
+        etag: None,
+        content_type: format.content_type(),
+    };
+    Answer::Page {
+        plan: respond(request, entity),
+        page,
     }
 }
 

@@ -26,6 +26,20 @@ pub trait Bus {
     }
 }
 
+impl<B: Bus> Bus for &B {
+    fn read(&self, offset: usize) -> u32 {
+        (**self).read(offset)
+    }
+
+    fn write(&self, offset: usize, value: u32) {
+        (**self).write(offset, value);
+    }
+
+    fn barrier(&self) {
+        (**self).barrier();
+    }
+}
+
 /// Registers in the address space.
 #[derive(Debug)]
 pub struct Mmio {

@@ -1,51 +1,63 @@
 //! Memory shared with devices: mapped non-cacheable, so that nothing has to be
 //! cleaned or invalidated, and named to devices by its bus address.
 //!
-//! The board places [`Storage`] in the linker section `.dma`, which start-up
-//! maps as Normal non-cacheable. The CPU's and the device's accesses are put in
-//! order by [`Bus::barrier`](crate::Bus::barrier).
+//! The linker script sets such memory apart, start-up maps it and makes a
+//! [`Pool`] of it, and the board hands out its [`Buffer`]s. The CPU's and the
+//! device's accesses are put in order by [`Bus::barrier`](crate::Bus::barrier).
 
-use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 
 /// Where devices see SDRAM without the VideoCore's L2 cache (BCM2835 ARM
 /// Peripherals §1.2.3).
 pub const SDRAM_ALIAS: u32 = 0xC000_0000;
 
-/// Room for one [`Buffer`]. A multiple of a cache line, so that it shares none
-/// with anything else.
+/// Buffers start at a multiple of this: more than any device here asks for,
+/// and a line of the cache, should the memory ever be cached.
+const ALIGNMENT: usize = 64;
+
+/// Memory that no buffer has yet. What is taken is never given back: drivers
+/// live as long as the system.
 #[derive(Debug)]
-#[repr(C, align(64))]
-pub struct Storage<const N: usize>(UnsafeCell<[u8; N]>);
-
-// SAFETY: only the one `Buffer` made of it reaches the bytes.
-unsafe impl<const N: usize> Sync for Storage<N> {}
-
-impl<const N: usize> Storage<N> {
-    /// Zeroed room.
-    pub const fn new() -> Self {
-        Self(UnsafeCell::new([0; N]))
-    }
-
-    /// The buffer in this room.
-    ///
-    /// # Safety
-    /// To be called once, for a static in memory that is mapped non-cacheable
-    /// and lies below 1 GiB of SDRAM.
-    pub unsafe fn take(&'static self) -> Buffer {
-        let start = self.0.get().cast::<u8>();
-        Buffer {
-            // SAFETY: the address of a static is not null.
-            start: unsafe { NonNull::new_unchecked(start) },
-            len: N,
-            bus: (start as usize as u32) | SDRAM_ALIAS,
-        }
-    }
+pub struct Pool {
+    next: usize,
+    end: usize,
 }
 
-impl<const N: usize> Default for Storage<N> {
-    fn default() -> Self {
-        Self::new()
+impl Pool {
+    /// A pool of the memory from `start` up to `end`.
+    ///
+    /// # Safety
+    /// The memory is mapped non-cacheable, lies below 1 GiB of SDRAM, is an
+    /// address to devices by [`SDRAM_ALIAS`], and belongs to the pool alone
+    /// for ever.
+    pub const unsafe fn new(start: usize, end: usize) -> Self {
+        Self {
+            next: start.next_multiple_of(ALIGNMENT),
+            end,
+        }
+    }
+
+    /// Takes a zeroed buffer of `len` bytes, if so much is left.
+    pub fn take(&mut self, len: usize) -> Option<Buffer> {
+        let start = self.next;
+        let end = start.checked_add(len)?;
+        if end > self.end {
+            return None;
+        }
+        self.next = end.next_multiple_of(ALIGNMENT);
+        let memory = NonNull::new(start as *mut u8)?;
+        // SAFETY: `new` was promised the memory, and `next` has moved past it.
+        unsafe { memory.write_bytes(0, len) };
+        Some(Buffer {
+            start: memory,
+            len,
+            bus: start as u32 | SDRAM_ALIAS,
+        })
+    }
+
+    /// Bytes left.
+    pub const fn left(&self) -> usize {
+        self.end.saturating_sub(self.next)
     }
 }
 
@@ -126,6 +138,27 @@ mod tests {
         buffer.read(1, &mut out);
         assert_eq!(out, [0, 1, 2, 3]);
         assert_eq!(buffer.bus_address(2), 0xC000_1002);
+    }
+
+    #[test]
+    fn buffers_share_no_line_and_a_pool_ends() {
+        #[repr(align(64))]
+        struct Room(#[allow(dead_code)] [u8; 256]);
+        let room = Box::leak(Box::new(Room([0xFF; 256])));
+        let start = core::ptr::from_mut(room) as usize;
+        // SAFETY: the room is leaked, and no device will be told of it.
+        let mut pool = unsafe { Pool::new(start, start + 256) };
+        let first = pool.take(65).unwrap();
+        let second = pool.take(64).unwrap();
+        assert_eq!(first.bus_address(0), start as u32 | SDRAM_ALIAS);
+        assert_eq!(second.bus_address(0), first.bus_address(128));
+        let mut bytes = [1; 65];
+        first.read(0, &mut bytes);
+        assert_eq!(bytes, [0; 65]);
+        assert_eq!(pool.left(), 64);
+        assert!(pool.take(65).is_none());
+        assert!(pool.take(64).is_some());
+        assert!(pool.take(1).is_none());
     }
 
     #[test]

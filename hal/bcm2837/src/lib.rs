@@ -5,8 +5,38 @@
 #![cfg_attr(not(test), no_std)]
 
 mod bus;
+mod counter;
 pub mod dma;
+#[cfg(test)]
+mod fake;
+pub mod fdt;
+pub mod gpio;
+pub mod interrupts;
+pub mod mailbox;
+pub mod ring;
 pub mod sd;
+pub mod start;
+pub mod uart;
 pub mod usb;
+pub mod watchdog;
+
+#[cfg(target_os = "none")]
+pub mod console;
+#[cfg(target_os = "none")]
+mod cpu;
+#[cfg(target_os = "none")]
+pub mod executor;
+#[cfg(target_os = "none")]
+pub mod irq;
+#[cfg(target_os = "none")]
+mod log;
+#[cfg(target_os = "none")]
+mod panic;
+#[cfg(target_os = "none")]
+mod peripherals;
+#[cfg(target_os = "none")]
+mod time;
 
 pub use bus::{Bus, Mmio};
+#[cfg(target_os = "none")]
+pub use start::{Board, Identity, reset};

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::{Clock, Entropy, Entry, FileError, Files, LeaseLog, LogError, Metadata, Watchdog};
+use crate::{
+    Clock, Entropy, Entry, FileError, Files, LeaseLog, LogError, Metadata, Target, UpdateError,
+    Updates, Watchdog,
+};
 
 /// Files in memory. Clones share their content.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +42,12 @@ impl FakeFiles {
             .insert(path.to_owned(), content.as_ref().into());
         self.touched();
         self
+    }
+
+    /// What a file holds.
+    pub fn get(&self, path: &str) -> Option<Vec<u8>> {
+        let files = self.inner.files.borrow();
+        files.get(path).map(|content| content.to_vec())
     }
 
     /// Removes a file.
@@ -247,6 +256,130 @@ impl LeaseLog for FakeLog {
         self.old = None;
         self.committed = self.bytes.len();
         Ok(())
+    }
+}
+
+/// Takes updates into memory, and is as strict about the order of calls and
+/// about lengths as a board is. Clones share everything.
+#[derive(Debug, Clone, Default)]
+pub struct FakeUpdates {
+    files: FakeFiles,
+    inner: Rc<RefCell<UpdatesInner>>,
+}
+
+#[derive(Debug, Default)]
+struct UpdatesInner {
+    firmware: Vec<u8>,
+    under_way: Option<Replacement>,
+    failing: Option<(usize, UpdateError)>,
+    aborts: usize,
+}
+
+#[derive(Debug)]
+struct Replacement {
+    /// None: the firmware.
+    path: Option<String>,
+    len: u64,
+    bytes: Vec<u8>,
+}
+
+impl FakeUpdates {
+    /// A board that runs `firmware`; files are replaced in `files`.
+    pub fn new(firmware: &[u8], files: FakeFiles) -> Self {
+        let inner = UpdatesInner {
+            firmware: firmware.to_vec(),
+            ..UpdatesInner::default()
+        };
+        Self {
+            files,
+            inner: Rc::new(RefCell::new(inner)),
+        }
+    }
+
+    /// The program that would run after a restart.
+    pub fn firmware(&self) -> Vec<u8> {
+        self.inner.borrow().firmware.clone()
+    }
+
+    /// How many bytes came of a replacement that is under way.
+    pub fn under_way(&self) -> Option<usize> {
+        let inner = self.inner.borrow();
+        inner.under_way.as_ref().map(|new| new.bytes.len())
+    }
+
+    /// How many replacements were aborted.
+    pub fn aborts(&self) -> usize {
+        self.inner.borrow().aborts
+    }
+
+    /// Lets the call after the next `n` fail; aborts never do.
+    pub fn fail_after(&self, n: usize, error: UpdateError) {
+        self.inner.borrow_mut().failing = Some((n, error));
+    }
+}
+
+impl UpdatesInner {
+    fn check(&mut self) -> Result<(), UpdateError> {
+        match self.failing.take() {
+            Some((0, error)) => Err(error),
+            Some((n, error)) => {
+                self.failing = Some((n - 1, error));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Updates for FakeUpdates {
+    async fn begin(&mut self, target: Target<'_>, len: u64) -> Result<(), UpdateError> {
+        let mut inner = self.inner.borrow_mut();
+        inner.under_way = None;
+        inner.check()?;
+        let path = match target {
+            Target::Firmware if len == 0 => return Err(UpdateError::BadLength),
+            Target::Firmware => None,
+            Target::File(path) => Some(path.to_owned()),
+        };
+        inner.under_way = Some(Replacement {
+            path,
+            len,
+            bytes: Vec::new(),
+        });
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), UpdateError> {
+        let mut inner = self.inner.borrow_mut();
+        inner.check()?;
+        let new = inner.under_way.as_mut().ok_or(UpdateError::BadLength)?;
+        new.bytes.extend_from_slice(bytes);
+        if new.bytes.len() as u64 > new.len {
+            return Err(UpdateError::BadLength);
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), UpdateError> {
+        let mut inner = self.inner.borrow_mut();
+        inner.check()?;
+        let new = inner.under_way.take().ok_or(UpdateError::BadLength)?;
+        if new.bytes.len() as u64 != new.len {
+            return Err(UpdateError::BadLength);
+        }
+        match new.path {
+            None => inner.firmware = new.bytes,
+            Some(path) => {
+                self.files.put(&path, new.bytes);
+            }
+        }
+        Ok(())
+    }
+
+    async fn abort(&mut self) {
+        let mut inner = self.inner.borrow_mut();
+        inner.under_way = None;
+        inner.aborts += 1;
     }
 }
 

@@ -28,7 +28,7 @@ pub use embassy_net_driver as nic;
 pub use embassy_net_driver::Driver as Nic;
 pub use files::{Entry, FileError, Files, Metadata};
 pub use lease_log::{LeaseLog, LogError};
-pub use updates::{Target, UpdateError, Updates};
+pub use updates::{NoUpdates, Target, UpdateError, Updates};
 
 /// A source of unpredictable numbers: TCP sequence numbers, ports, xids.
 pub trait Entropy {

@@ -14,19 +14,48 @@ pub enum Target<'a> {
 /// One replacement at a time: [`begin`](Self::begin) forgets one that was not
 /// committed. Until [`commit`](Self::commit) everybody goes on seeing what was
 /// there, also after a power cut.
+///
+/// The caller has checked who sends it, and checks what came before it
+/// commits. It calls [`abort`](Self::abort) after any error and when the sender
+/// is gone, but may also do neither: its task can end between any two calls.
 pub trait Updates {
-    /// Starts a replacement of `len` bytes.
+    /// Starts a replacement of `len` bytes; a file may have none. Folders on
+    /// the way to it are made.
     async fn begin(&mut self, target: Target<'_>, len: u64) -> Result<(), UpdateError>;
 
-    /// Takes the next bytes.
+    /// Takes the next bytes: whole pieces of 16 KiB but for the last one, and
+    /// none at all for an empty file.
     async fn write(&mut self, bytes: &[u8]) -> Result<(), UpdateError>;
 
     /// Puts the replacement in its place, atomically and durably. All bytes
-    /// must have come.
+    /// must have come. From then on [`Files`](crate::Files) shows it, and tells
+    /// of the change. After an error what was there is still there.
     async fn commit(&mut self) -> Result<(), UpdateError>;
 
     /// Forgets the replacement.
     async fn abort(&mut self);
+}
+
+/// What a board has that takes no updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoUpdates {}
+
+impl Updates for NoUpdates {
+    async fn begin(&mut self, _: Target<'_>, _: u64) -> Result<(), UpdateError> {
+        match *self {}
+    }
+
+    async fn write(&mut self, _: &[u8]) -> Result<(), UpdateError> {
+        match *self {}
+    }
+
+    async fn commit(&mut self) -> Result<(), UpdateError> {
+        match *self {}
+    }
+
+    async fn abort(&mut self) {
+        match *self {}
+    }
 }
 
 /// Why nothing was replaced.

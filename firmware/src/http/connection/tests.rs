@@ -1,7 +1,7 @@
 //! Whole connections: bytes in pieces, requests in rows, and a clock by hand.
 
 use super::*;
-use crate::http::request::Method;
+use crate::http::request::{Body, Method};
 use crate::http::response::{HEADLINE_LEN, RESPONSE_HEAD_LEN};
 use crate::http::{Entity, respond};
 
@@ -102,6 +102,145 @@ fn requests_in_a_row_in_pieces_of_any_size() {
             );
         }
     }
+}
+
+/// What a loop sees that reads the bodies of PUTs, from a socket that gives
+/// `step` bytes at a time into a buffer of `room`.
+fn talk_and_read(mut socket: &[u8], step: usize, room: usize) -> Vec<String> {
+    let mut conn = Connection::<128>::new(at(0), LIMITS);
+    let mut seen = Vec::new();
+    loop {
+        let request = match conn.next_request(at(0)) {
+            Progress::NeedMore if socket.is_empty() => return seen,
+            Progress::NeedMore => {
+                let n = feed(&mut conn, &socket[..step.min(socket.len())], at(0));
+                socket = &socket[n..];
+                continue;
+            }
+            Progress::Request(request) => request,
+            Progress::Reply(reply) => {
+                seen.push(reply.refusal.status.code().to_string());
+                continue;
+            }
+            Progress::Close => {
+                seen.push("close".into());
+                return seen;
+            }
+        };
+        let mut line = format!("{:?} {}", request.method, request.path);
+        if request.method == Method::Put {
+            let mut body = Vec::new();
+            let mut buf = vec![0; room];
+            while conn.body_left() > 0 {
+                let most = room.min(usize::try_from(conn.body_left()).unwrap());
+                let n = match conn.take_body(&mut buf[..most], at(0)) {
+                    0 => {
+                        let n = most.min(step).min(socket.len());
+                        assert!(n > 0, "the body is longer than what came");
+                        buf[..n].copy_from_slice(&socket[..n]);
+                        socket = &socket[n..];
+                        conn.body_received(n, at(0));
+                        n
+                    }
+                    n => n,
+                };
+                body.extend_from_slice(&buf[..n]);
+            }
+            line += &format!(" {:?}", str::from_utf8(&body).unwrap());
+        }
+        line += if conn.framing().keep_alive {
+            ""
+        } else {
+            ", last"
+        };
+        seen.push(line);
+        conn.finished(at(0));
+    }
+}
+
+#[test]
+fn bodies_that_are_read_in_pieces_of_any_size() {
+    let put = |fields: &str, body: &str| {
+        let n = body.len();
+        format!("PUT /p HTTP/1.1\r\nHost: h\r\n{fields}Content-Length: {n}\r\n\r\n{body}")
+    };
+    let get = "GET /g HTTP/1.1\r\nHost: h\r\n\r\n";
+    let long = "GET /x HTTP/1.1\r\n\r\n".repeat(20);
+    for (bytes, want) in [
+        (
+            put("", "abc") + get,
+            vec!["Put /p \"abc\"".into(), "Get /g".into()],
+        ),
+        (
+            put("", "") + get,
+            vec!["Put /p \"\"".into(), "Get /g".into()],
+        ),
+        (
+            put("", &long) + &put("", "d") + get,
+            vec![
+                format!("Put /p {long:?}"),
+                "Put /p \"d\"".into(),
+                "Get /g".into(),
+            ],
+        ),
+        (
+            put("Connection: close\r\n", "abc") + get,
+            vec!["Put /p \"abc\", last".into(), "close".into()],
+        ),
+        (
+            "PUT /p HTTP/1.0\r\nContent-Length: 1\r\n\r\n!".into(),
+            vec!["Put /p \"!\", last".into(), "close".into()],
+        ),
+    ] {
+        for step in [1, 2, 7, 64, 5000] {
+            for room in [1, 3, 64, 5000] {
+                let got = talk_and_read(bytes.as_bytes(), step, room);
+                assert_eq!(got, want, "{bytes:?} by {step} into {room}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_body_that_was_not_read_whole_closes() {
+    let mut conn = accepted();
+    let put = b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 30\r\n\r\nGET /x HTTP/1.1";
+    feed(&mut conn, put, at(0));
+    assert!(matches!(conn.next_request(at(0)), Progress::Request(_)));
+    assert_eq!(conn.body_left(), 30);
+    let mut buf = [0; 14];
+    assert_eq!(conn.take_body(&mut buf, at(0)), 14);
+    assert_eq!(conn.take_body(&mut buf, at(0)), 1);
+    assert_eq!(conn.take_body(&mut buf, at(0)), 0);
+    conn.body_received(14, at(0));
+    assert_eq!(conn.body_left(), 1);
+    assert!(!conn.framing().keep_alive);
+    conn.finished(at(0));
+    assert_eq!(conn.next_request(at(0)), Progress::Close);
+    assert_eq!(conn.body_left(), 0);
+    assert_eq!(conn.take_body(&mut buf, at(0)), 0);
+}
+
+#[test]
+fn a_body_must_come_at_a_minimum_rate() {
+    let mut conn = accepted();
+    let put = b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\n";
+    feed(&mut conn, put, at(0));
+    assert!(matches!(conn.next_request(at(0)), Progress::Request(_)));
+    assert_eq!(conn.deadline(), at(60));
+    for second in 1..50 {
+        conn.body_received(20, at(second));
+        assert_eq!(conn.deadline(), at(60));
+    }
+    conn.body_received(20, at(50));
+    assert_eq!(conn.deadline(), at(110));
+    // The board wrote for long; that was not the peer's time.
+    conn.body_received(4000, at(51));
+    conn.answer_begins(at(300));
+    assert_eq!(conn.deadline(), at(360));
+    conn.body_received(20, at(301));
+    assert_eq!(conn.timed_out(at(360)), Timeout::Abort);
+    assert_eq!(conn.body_left(), 0, "it will not be read any more");
 }
 
 #[test]
@@ -331,6 +470,9 @@ const SEEDS: &[&str] = &[
     "GET /f HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"a,b\", W/\"0000000000000abc\"\r\n\
      If-Match: *\r\nIf-Range: \"0000000000000abc\"\r\nRange: bytes=-5\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "PUT /update/files/a HTTP/1.1\r\nHost: h\r\nContent-Length: 19\r\n\
+     Ichor-Nonce: 000102030405060708090a0b0c0d0e0f1011121314151617\r\n\
+     Expect: 100-continue\r\n\r\nGET /x HTTP/1.1\r\n\r\n",
 ];
 const TOKENS: &[&str] = &[
     "\r\n",
@@ -367,7 +509,7 @@ const TOKENS: &[&str] = &[
 #[test]
 fn mutated_requests_keep_the_promises() {
     let mut random = Random(1);
-    let (mut served, mut refused) = (0, 0);
+    let (mut served, mut refused, mut bodies) = (0, 0, 0);
     for round in 0..100_000 {
         let mut bytes = Vec::new();
         for _ in 0..=random.below(2) {
@@ -402,6 +544,26 @@ fn mutated_requests_keep_the_promises() {
                 Progress::Request(request) => {
                     served += 1;
                     check_request(&request);
+                    let (body, persistent) = (request.body, request.framing.keep_alive);
+                    assert_eq!(conn.body_left(), body.len());
+                    assert_eq!(conn.framing().keep_alive, persistent);
+                    if matches!(body, Body::Sized(1..1000)) && random.below(2) == 0 {
+                        let mut buf = [0; 16];
+                        loop {
+                            let before = conn.body_left();
+                            let mut n = conn.take_body(&mut buf, at(round)) as u64;
+                            if n == 0 {
+                                n = before.min(rest.len() as u64).min(16);
+                                rest = &rest[n as usize..];
+                                conn.body_received(n as usize, at(round));
+                            }
+                            assert_eq!(conn.body_left(), before - n);
+                            if n == 0 {
+                                break;
+                            }
+                        }
+                        bodies += u32::from(conn.body_left() == 0);
+                    }
                     conn.finished(at(round));
                 }
                 Progress::Reply(reply) => {
@@ -417,6 +579,7 @@ fn mutated_requests_keep_the_promises() {
     }
     // The mutations reach both sides.
     assert!(served > 30_000 && refused > 30_000, "{served} {refused}");
+    assert!(bodies > 3_000, "{bodies}");
 }
 
 fn check_request(request: &Request<'_>) {
@@ -445,6 +608,6 @@ fn check_request(request: &Request<'_>) {
             .write_head(&mut [0; RESPONSE_HEAD_LEN])
             .unwrap();
         assert!(body.first.checked_add(body.len).unwrap() <= len);
-        assert!(request.method == Method::Get || body.len == 0);
+        assert!(request.method != Method::Head || body.len == 0);
     }
 }

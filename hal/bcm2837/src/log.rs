@@ -1,0 +1,78 @@
+//! The global defmt logger: frames go into the console's ring.
+
+use core::cell::{Cell, RefCell};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use critical_section::{CriticalSection, Mutex, RestoreState};
+use defmt::Encoder;
+
+use crate::console;
+
+#[defmt::global_logger]
+struct Logger;
+
+/// A frame is being written.
+static OPEN: AtomicBool = AtomicBool::new(false);
+static ENCODER: Mutex<RefCell<Encoder>> = Mutex::new(RefCell::new(Encoder::new()));
+static RESTORE: Mutex<Cell<RestoreState>> = Mutex::new(Cell::new(RestoreState::invalid()));
+
+defmt::timestamp!("{=u64:us}", crate::counter::micros());
+
+/// The critical section of the frame that is open.
+fn section() -> CriticalSection<'static> {
+    // SAFETY: defmt calls the logger between `acquire` and `release` alone,
+    // which hold a critical section.
+    unsafe { CriticalSection::new() }
+}
+
+// SAFETY: frames do not interleave, since each is written within a critical
+// section on the one core that runs.
+unsafe impl defmt::Logger for Logger {
+    fn acquire() {
+        // SAFETY: released in `release`.
+        let restore = unsafe { critical_section::acquire() };
+        assert!(
+            !OPEN.swap(true, Ordering::Relaxed),
+            "a message is logged while another one is formatted"
+        );
+        RESTORE.borrow(section()).set(restore);
+        console::with_ring(section(), |ring| {
+            ring.begin();
+            ENCODER
+                .borrow_ref_mut(section())
+                .start_frame(|bytes| ring.push(bytes));
+        });
+    }
+
+    unsafe fn flush() {
+        console::flush();
+    }
+
+    unsafe fn release() {
+        console::with_ring(section(), |ring| {
+            ENCODER
+                .borrow_ref_mut(section())
+                .end_frame(|bytes| ring.push(bytes));
+            ring.end();
+        });
+        console::pump(section());
+        let restore = RESTORE.borrow(section()).get();
+        OPEN.store(false, Ordering::Relaxed);
+        // SAFETY: acquired in `acquire`.
+        unsafe { critical_section::release(restore) };
+    }
+
+    unsafe fn write(bytes: &[u8]) {
+        console::with_ring(section(), |ring| {
+            ENCODER
+                .borrow_ref_mut(section())
+                .write(bytes, |bytes| ring.push(bytes));
+        });
+    }
+}
+
+/// Forgets a frame that was left open, for a panic within one. Interrupts stay
+/// masked.
+pub(crate) fn abandon() {
+    OPEN.store(false, Ordering::Relaxed);
+}
