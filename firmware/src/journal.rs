@@ -4,7 +4,7 @@
 //! wait; a reader that falls behind sees a gap in the sequence numbers.
 
 use core::cell::{Cell, RefCell};
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::net::Ipv4Addr;
 use core::task::Poll;
 
@@ -93,6 +93,35 @@ pub struct Event {
     pub stage: Stage,
     /// A file name, an architecture, a reason: text for people.
     pub detail: String<DETAIL_LEN>,
+}
+
+/// In columns, without its time: MAC, address, stage, detail.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            mac,
+            ip,
+            stage,
+            detail,
+            ..
+        } = self;
+        write!(f, "{:17} {:15} {stage:9} {detail}", Known(*mac), Known(*ip))
+    }
+}
+
+/// What is known of a machine, or a dash.
+struct Known<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for Known<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No address has more characters than an IPv4 or a MAC address.
+        let mut text = String::<17>::new();
+        match &self.0 {
+            Some(known) => write!(text, "{known}")?,
+            None => text.push('-').map_err(|_| fmt::Error)?,
+        }
+        f.pad(&text)
+    }
 }
 
 /// Who an event is about: a machine is known by address, by MAC, or both.

@@ -1,4 +1,4 @@
-//! SHA-256 of files and answers, as `sha256sum` prints it.
+//! SHA-256 of files and answers, as `sha256sum` prints it; CRC-32 of frames and images.
 
 use std::io::{self, Read};
 
@@ -24,9 +24,24 @@ pub fn sha256(mut content: impl Read) -> io::Result<String> {
         .collect())
 }
 
+/// CRC-32 as in Ethernet and zlib, bit by bit: an emulated machine takes longer
+/// over a frame than this does.
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_crc_is_the_common_one() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
 
     #[test]
     fn sums_are_those_of_sha256sum() -> io::Result<()> {

@@ -178,16 +178,27 @@ impl Machine {
     /// Why it is not where it should be after `timeout`: the end of its
     /// console, and where the rest is.
     pub fn last_words(&self, timeout: Duration) -> String {
-        let how = if self.console.has_ended() {
-            // Empty, unless QEMU itself had something to say.
-            let qemu = fs::read_to_string(&self.errors).unwrap_or_default();
-            format!("it powered off {}", qemu.trim())
-        } else {
-            format!("not within {} s", timeout.as_secs())
-        };
-        let (log, tail) = (self.log.display(), self.console.tail(25));
-        format!("{how}. Its console, whole in {log}:\n{tail}")
+        last_words(&self.console, &self.log, &self.errors, timeout)
     }
+}
+
+/// Why a machine is not where it should be after `timeout`: what QEMU wrote to
+/// `errors`, the end of its console, and where the rest is.
+pub(crate) fn last_words(
+    console: &Console,
+    log: &Path,
+    errors: &Path,
+    timeout: Duration,
+) -> String {
+    let how = if console.has_ended() {
+        // Empty, unless QEMU itself had something to say.
+        let qemu = fs::read_to_string(errors).unwrap_or_default();
+        format!("it powered off {}", qemu.trim())
+    } else {
+        format!("not within {} s", timeout.as_secs())
+    };
+    let (log, tail) = (log.display(), console.tail(25));
+    format!("{how}. Its console, whole in {log}:\n{tail}")
 }
 
 impl Drop for Machine {
@@ -345,7 +356,7 @@ fn write_flash(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// An Ethernet address as `52:54:00:00:00:01`.
-struct MacText([u8; 6]);
+pub(crate) struct MacText(pub [u8; 6]);
 
 impl fmt::Display for MacText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -411,6 +411,7 @@ fn the_status_is_shown_and_secrets_are_not() {
         "/assets/ichor.key",
         "/assets/Ichor.key.",
         "/assets/%69chor.key",
+        "/assets/ichor.toml",
         "/assets//ichor.key",
         "/update/files/ichor.key",
     ] {

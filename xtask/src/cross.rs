@@ -36,6 +36,12 @@ impl Target {
     }
 }
 
+/// Keeps multiply-accumulate instructions away from loads and stores: behind
+/// one, a Cortex-A53 up to r0p4, which the CM3 has, may compute a wrong result.
+/// rustc passes the feature on to LLVM, but says that it does not know it. (The
+/// linker's part, erratum 843419, comes with the target.)
+const ERRATUM_835769: &str = "-Ctarget-feature=+fix-cortex-a53-835769";
+
 /// A cargo that builds for one target.
 #[derive(Debug)]
 pub(crate) struct Compiler {
@@ -70,8 +76,12 @@ impl Compiler {
             environment: Vec::new(),
             arguments: Vec::new(),
         };
-        if target == Target::Linux {
-            compiler.link_with(rust_lld()?, "-Clink-self-contained=yes".into());
+        match target {
+            Target::BareMetal => compiler.compile_with(ERRATUM_835769.into()),
+            Target::Linux => {
+                compiler.link_with(rust_lld()?);
+                compiler.compile_with("-Clink-self-contained=yes".into());
+            }
         }
         Ok(compiler)
     }
@@ -94,7 +104,8 @@ impl Compiler {
                     .push(("RUSTC_BOOTSTRAP".to_owned(), "1".into()));
                 compiler.arguments.push("-Zbuild-std=core");
                 // Debian's compiler comes without the linker it names.
-                compiler.link_with(rust_lld()?, OsString::new());
+                compiler.link_with(rust_lld()?);
+                compiler.compile_with(ERRATUM_835769.into());
             }
             Target::Linux => {
                 tools.ensure(&[Set::CrossLinker, Set::CrossStd])?;
@@ -102,22 +113,24 @@ impl Compiler {
                 let std = tools.root(Set::CrossStd).join("usr/lib/rustlib");
                 let mut flags = OsString::from("-Ctarget-feature=+crt-static\u{1f}-L");
                 flags.push(std.join(compiler.triple).join("lib"));
-                compiler.link_with(gcc, flags);
+                compiler.link_with(gcc);
+                compiler.compile_with(flags);
             }
         }
         compiler.fetched = Some(tools);
         Ok(compiler)
     }
 
-    /// Sets the linker, and flags for rustc separated by the unit separator.
-    fn link_with(&mut self, linker: PathBuf, flags: OsString) {
+    fn link_with(&mut self, linker: PathBuf) {
         let name = self.triple.replace('-', "_").to_uppercase();
         self.environment
             .push((format!("CARGO_TARGET_{name}_LINKER"), linker.into()));
-        if !flags.is_empty() {
-            self.environment
-                .push(("CARGO_ENCODED_RUSTFLAGS".to_owned(), flags));
-        }
+    }
+
+    /// Sets flags for rustc, separated by the unit separator.
+    fn compile_with(&mut self, flags: OsString) {
+        self.environment
+            .push(("CARGO_ENCODED_RUSTFLAGS".to_owned(), flags));
     }
 
     /// `cargo <subcommand>` for the target, in a target folder of its own.

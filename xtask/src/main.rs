@@ -1,7 +1,8 @@
-//! The one front door to the workspace: `cargo xtask setup | demo | test | build | bench`.
+//! The one front door to the workspace: `cargo xtask setup | demo | test | build | image | flash | console | bench`.
 
 mod bench;
 mod build;
+mod cm3;
 mod cross;
 mod demo;
 mod firmware;
@@ -36,6 +37,12 @@ enum Task {
     Build(build::Options),
     /// Try a real board, or the same firmware in QEMU, with real clients. Needs root.
     Hil(hil::Options),
+    /// Make a card image for a Raspberry Pi CM3 from the kernel8.img that was built.
+    Image(cm3::image::Options),
+    /// Write a card image onto a card or module, and read it back.
+    Flash(cm3::flash::Options),
+    /// Show what a board says on its serial line, log messages decoded.
+    Console(cm3::console::Options),
     /// Measure ichor beside what it takes the place of.
     #[command(subcommand)]
     Bench(bench::Row),
@@ -50,6 +57,9 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Build(options) => build::run(&options),
         Task::Hil(options) => hil::run(&options),
+        Task::Image(options) => cm3::image::make(&options),
+        Task::Flash(options) => cm3::flash::run(&options),
+        Task::Console(options) => cm3::console::run(&options),
         Task::Bench(row) => bench::run(&row),
         Task::Push(options) => push::run(&options),
     };

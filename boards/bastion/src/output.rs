@@ -112,13 +112,9 @@ pub(crate) fn line(format: LogFormat, event: &Event) -> String {
     let _ = match format {
         LogFormat::Text => writeln!(
             line,
-            "{:>5}.{:03} {:17} {:15} {:9} {}",
+            "{:>5}.{:03} {event}",
             event.at.as_millis() / 1000,
             event.at.as_millis() % 1000,
-            Known(event.mac),
-            Known(event.ip),
-            event.stage,
-            event.detail
         ),
         LogFormat::Json => writeln!(
             line,
@@ -132,18 +128,6 @@ pub(crate) fn line(format: LogFormat, event: &Event) -> String {
         ),
     };
     line
-}
-
-/// A value, or `-` for one that is not known; padded like text.
-struct Known<T>(Option<T>);
-
-impl<T: fmt::Display> fmt::Display for Known<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(value) => f.pad(&value.to_string()),
-            None => f.pad("-"),
-        }
-    }
 }
 
 /// A value as a JSON string, or `null` (RFC 8259 §7).

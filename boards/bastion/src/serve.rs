@@ -15,6 +15,7 @@ use ichor::dhcp::{self, Mode};
 use ichor::net::dhcp::{Own, Task};
 use ichor::net::mux::{Mux, Neighbours};
 use ichor::net::nudge::Flows;
+use ichor::net::reload;
 use ichor::net::shelf::Shelf;
 use ichor::net::site::Site;
 use ichor::net::status::Health;
@@ -33,8 +34,8 @@ use crate::failure::{Failure, Kind};
 use crate::output::Printer;
 use crate::tasks::{
     BoardDivert, BoardJournal, BoardSite, CATALOGS, DHCP, DIVERT, FLOWS, HEALTH, JOURNAL,
-    NEIGHBOURS, RESOURCES, TFTP, load_catalog, print_journal, reload_catalog, run_dhcp, run_http,
-    run_stack, run_tftp,
+    NEIGHBOURS, RESOURCES, TFTP, print_journal, reload_catalog, run_dhcp, run_http, run_stack,
+    run_tftp,
 };
 
 /// Where leases are kept unless the owner says otherwise.
@@ -312,7 +313,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
 
     // Who boots what.
     let seen = files.changed(0).await;
-    load_catalog(files, catalogs, health).await;
+    reload::load(files, catalogs, health).await;
     spawner.spawn(reload_catalog(files, catalogs, health, seen).map_err(full)?);
 
     // TFTP and HTTP.
@@ -345,7 +346,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
             });
         match embassy_time::with_timeout(pause, signals.next()).await {
             // The folder is watched; this is for file systems that tell nothing.
-            Ok(Signal::Hangup) => load_catalog(files, catalogs, health).await,
+            Ok(Signal::Hangup) => reload::load(files, catalogs, health).await,
             Ok(_) => {
                 log::info!("told to stop: ending");
                 manager.stopping();

@@ -9,11 +9,11 @@ use ichor::journal::Journal;
 use ichor::net::dhcp::Task;
 use ichor::net::mux::{Divert, Mux, Neighbours};
 use ichor::net::nudge::Flows;
+use ichor::net::reload;
 use ichor::net::shelf::Shelf;
 use ichor::net::site::Site;
 use ichor::net::status::{Health, Identity};
 use ichor::{dhcp, net, tftp};
-use ichor_hal::Files as _;
 use ichor_hal_linux::nic::AnyNic;
 use ichor_hal_linux::{DataFolder, LogFile, UnixClock};
 use static_cell::{ConstStaticCell, StaticCell};
@@ -59,44 +59,14 @@ pub(crate) static CATALOGS: ConstStaticCell<Shelf<BoardCatalog>> =
 pub(crate) static RESOURCES: StaticCell<StackResources<{ CONNECTIONS + TFTP_PORTS as usize + 1 }>> =
     StaticCell::new();
 
-#[expect(
-    clippy::await_holding_refcell_ref,
-    reason = "nobody else can see the spare catalog while it is filled"
-)]
-pub(crate) async fn load_catalog(
-    files: &DataFolder,
-    catalogs: &Shelf<BoardCatalog>,
-    health: &Health,
-) {
-    health.catalog_loading();
-    let summary = {
-        let mut catalog = catalogs.spare().await;
-        catalog
-            .load(files, &mut |problem| {
-                health.catalog_problem(&problem);
-                match problem.severity {
-                    ichor::catalog::Severity::Error => log::error!("{problem}"),
-                    _ => log::warn!("{problem}"),
-                }
-            })
-            .await
-    };
-    catalogs.show();
-    health.catalog_loaded(summary);
-    log::info!("catalog: {summary}");
-}
-
 #[embassy_executor::task]
 pub(crate) async fn reload_catalog(
     files: &'static DataFolder,
     catalogs: &'static Shelf<BoardCatalog>,
     health: &'static Health,
-    mut seen: u32,
-) {
-    loop {
-        seen = files.changed(seen).await;
-        load_catalog(files, catalogs, health).await;
-    }
+    seen: u32,
+) -> ! {
+    reload::follow(files, catalogs, health, seen).await
 }
 
 #[embassy_executor::task]

@@ -3,6 +3,16 @@
 
 #[cfg(target_os = "none")]
 mod board;
+#[cfg(target_os = "none")]
+mod capacity;
+#[cfg(target_os = "none")]
+mod settings;
+#[cfg(target_os = "none")]
+mod storage;
+#[cfg(target_os = "none")]
+mod tasks;
+#[cfg(target_os = "none")]
+mod usb;
 
 #[cfg(not(target_os = "none"))]
 fn main() {

@@ -18,7 +18,6 @@ pub(super) const MAX_PATH: usize = 255;
 
 /// What a load brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Summary {
     /// Files of `groups/`, broken ones included.
     pub groups: usize,
@@ -41,6 +40,13 @@ impl fmt::Display for Summary {
             "{} groups, {} profiles, {} templates ({} bytes); {} errors, {} warnings",
             self.groups, self.profiles, self.templates, self.bytes, self.errors, self.warnings
         )
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Summary {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{}", defmt::Display2Format(self));
     }
 }
 

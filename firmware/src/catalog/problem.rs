@@ -66,7 +66,6 @@ pub enum Severity {
 ///
 /// Displays as `groups/node1.json:3: expected ',' or '}', found '"'`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Problem<'a> {
     /// How bad it is.
     pub severity: Severity,
@@ -82,6 +81,13 @@ impl fmt::Display for Problem<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Place(self.path, self.line).fmt(f)?;
         write!(f, ": {}", self.reason)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Problem<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{}", defmt::Display2Format(self));
     }
 }
 

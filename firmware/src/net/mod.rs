@@ -6,6 +6,7 @@ pub mod http;
 pub mod mux;
 pub mod ndp;
 pub mod nudge;
+pub mod reload;
 pub mod shelf;
 pub mod site;
 pub mod status;

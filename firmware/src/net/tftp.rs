@@ -7,10 +7,11 @@ use embassy_futures::select::select;
 use embassy_net::IpAddress;
 use embassy_net::udp::UdpSocket;
 use embassy_time::{Instant, Timer};
-use ichor_hal::Files;
+use ichor_hal::{FileError, Files};
 
 use crate::journal::Record;
 use crate::tftp::{Action, LocalPort, Server};
+use crate::update::is_private;
 
 /// Datagrams sent before ACKs get a look again: two of the largest windows.
 const BURST: usize = 128;
@@ -34,7 +35,10 @@ pub async fn serve<F: Files, const TRANSFERS: usize>(
             };
             match action {
                 Action::Open { id, path } => {
-                    let result = files.open(path).await;
+                    let result = match path {
+                        path if is_private(path) => Err(FileError::NotFound),
+                        path => files.open(path).await,
+                    };
                     server.opened(id, result, Instant::now(), journal);
                 }
                 Action::Send(mut transmit) => {

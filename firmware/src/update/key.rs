@@ -6,6 +6,7 @@ use core::future::poll_fn;
 use ichor_hal::{FileError, Files};
 
 use super::hex;
+use crate::config;
 
 /// Where a board finds its key: 64 hexadecimal digits in the root of the data
 /// folder. Never served, and never replaced over the network.
@@ -94,13 +95,22 @@ impl fmt::Display for KeyError {
 
 impl core::error::Error for KeyError {}
 
-/// Whether a file with this name holds secrets: it is neither served nor
-/// replaced, wherever it lies and however its file system spells it.
+/// Whether a file is a key by its name, wherever it lies and however its file
+/// system spells it: it is not replaced over the network.
+pub(crate) fn is_key(path: &str) -> bool {
+    is_named(path, KEY_FILE)
+}
+
+/// Whether a file is a key or the board's settings by its name: it is served
+/// to nobody, not even from where files are served.
 pub(crate) fn is_private(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or_default();
+    is_key(path) || is_named(path, config::FILE_NAME)
+}
+
+fn is_named(path: &str, name: &str) -> bool {
+    let last = path.rsplit('/').next().unwrap_or_default();
     // FAT knows no case and drops these at the end.
-    let name = name.trim_end_matches(['.', ' ']);
-    name.eq_ignore_ascii_case(KEY_FILE)
+    last.trim_end_matches(['.', ' ']).eq_ignore_ascii_case(name)
 }
 
 #[cfg(test)]
@@ -151,6 +161,7 @@ mod tests {
 
     #[test]
     fn private_names() {
+        assert!(is_private("assets/ICHOR.toml ") && !is_key("ichor.toml"));
         for (path, private) in [
             ("ichor.key", true),
             ("ICHOR.Key", true),
@@ -163,6 +174,7 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(is_private(path), private, "{path}");
+            assert_eq!(is_key(path), private, "{path}");
         }
     }
 }

@@ -11,7 +11,7 @@ use embassy_time::{Duration, Instant};
 use ichor_hal::{Entropy, Target, Updates};
 
 use super::hex::Hex;
-use super::key::{Key, KeyError, is_private};
+use super::key::{Key, KeyError, is_key};
 use super::nonce::Nonces;
 use super::refusal::{
     self, BUSY, NO_LENGTH, NO_UPDATES, NOT_SIGNED, PRIVATE, RESTARTING, STALE, WRONG_KEY,
@@ -133,7 +133,7 @@ impl<U: Updates> Service<U> {
             return Err(WRONG_KEY.into());
         }
         if let Target::File(path) = target
-            && is_private(path)
+            && is_key(path)
         {
             return Err(PRIVATE.into());
         }

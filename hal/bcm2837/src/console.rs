@@ -25,7 +25,7 @@ const STUCK_US: u64 = 10_000;
 
 static RING: Mutex<RefCell<Ring<RING_LEN>>> = Mutex::new(RefCell::new(Ring::new()));
 static UART: Mutex<RefCell<Option<Uart<Mmio>>>> = Mutex::new(RefCell::new(None));
-/// A [`Kind`], for reports that cannot wait for a lock.
+/// Which UART is the console, for reports that cannot wait for a lock.
 static CHOSEN: AtomicU8 = AtomicU8::new(UNSET);
 
 const UNSET: u8 = 0;
@@ -128,6 +128,11 @@ pub fn take_lost() -> u32 {
     critical_section::with(|cs| RING.borrow_ref_mut(cs).take_lost())
 }
 
+/// Whether the UART is set up.
+pub(crate) fn is_open() -> bool {
+    CHOSEN.load(Ordering::Relaxed) != UNSET
+}
+
 /// Waits until everything is out on the line, or the UART is stuck. It keeps
 /// interrupts off only from byte to byte.
 pub fn flush() {
@@ -157,10 +162,11 @@ pub fn flush() {
 }
 
 /// Writes past every lock and buffer, for reports of a system that is about to
-/// be reset.
+/// be reset. Interrupts are masked for good.
 pub(crate) struct Emergency(Uart<Mmio>);
 
 impl Emergency {
+    /// What was logged last goes out first: it tells most.
     pub(crate) fn new() -> Self {
         // SAFETY: the blocks are mapped. Their owner will not run again.
         let pl011 = || unsafe { Mmio::new(at::PL011) };
@@ -175,16 +181,23 @@ impl Emergency {
                 Uart::Pl011(Pl011::new(pl011(), USUAL_UART_HZ))
             }
         });
+        // SAFETY: with interrupts masked nothing else runs on the one core.
+        let cs = unsafe { CriticalSection::new() };
+        // It cannot be borrowed if it is what failed.
+        if let Ok(mut ring) = RING.borrow(cs).try_borrow_mut() {
+            while ring.front().is_some_and(|byte| emergency.bytes(&[byte])) {
+                ring.advance();
+            }
+        }
         emergency.bytes(&[0]);
         emergency
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            if !counter::wait_until(STUCK_US, || self.0.try_write(*byte)) {
-                return;
-            }
-        }
+    /// Returns whether all were written: a UART that is stuck takes none.
+    fn bytes(&mut self, bytes: &[u8]) -> bool {
+        bytes
+            .iter()
+            .all(|byte| counter::wait_until(STUCK_US, || self.0.try_write(*byte)))
     }
 
     /// Waits until the text is out.
@@ -199,7 +212,10 @@ pub(crate) const USUAL_UART_HZ: u32 = 48_000_000;
 
 impl Write for Emergency {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        Text(|bytes: &[u8]| self.bytes(bytes)).write_str(text)
+        Text(|bytes: &[u8]| {
+            self.bytes(bytes);
+        })
+        .write_str(text)
     }
 }
 

@@ -2,6 +2,7 @@
 
 /// Turns counts into ticks of another rate and back, without overflow for
 /// centuries: the ratio is kept as a reduced fraction.
+#[cfg(any(test, target_os = "none"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scale {
     /// Ticks in `counts` counts.
@@ -9,6 +10,7 @@ pub(crate) struct Scale {
     counts: u32,
 }
 
+#[cfg(any(test, target_os = "none"))]
 impl Scale {
     /// From counts at `count_hz` to ticks at `tick_hz`; both are at least 1.
     pub(crate) const fn new(count_hz: u32, tick_hz: u32) -> Self {

@@ -84,3 +84,10 @@ pub(crate) fn tables_changed() {
     // SAFETY: barriers change nothing.
     unsafe { asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
 }
+
+/// Takes errors of the memory system that come late, from here on: a fault
+/// report is better than going on with what they hit.
+pub(crate) fn unmask_system_errors() {
+    // SAFETY: the vectors are in place.
+    unsafe { asm!("msr daifclr, #4", options(nostack, preserves_flags)) };
+}

@@ -1,6 +1,8 @@
 //! Registers that only remember, for tests of drivers whose device needs no
 //! more.
 
+pub(crate) mod time;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 

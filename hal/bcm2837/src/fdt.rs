@@ -169,3 +169,185 @@ fn text(bytes: &[u8]) -> Option<&str> {
     let end = bytes.iter().position(|byte| *byte == 0)?;
     core::str::from_utf8(&bytes[..end]).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Builds a blob.
+    #[derive(Default)]
+    struct Builder {
+        structure: Vec<u8>,
+        strings: Vec<u8>,
+    }
+
+    impl Builder {
+        fn word(&mut self, word: u32) {
+            self.structure.extend(word.to_be_bytes());
+        }
+
+        fn padded(&mut self, bytes: &[u8]) {
+            self.structure.extend(bytes);
+            self.structure
+                .resize(self.structure.len().next_multiple_of(4), 0);
+        }
+
+        fn begin(mut self, name: &str) -> Self {
+            self.word(BEGIN_NODE);
+            self.padded(format!("{name}\0").as_bytes());
+            self
+        }
+
+        fn end(mut self) -> Self {
+            self.word(END_NODE);
+            self
+        }
+
+        fn property(mut self, name: &str, value: &[u8]) -> Self {
+            self.word(PROPERTY);
+            self.word(value.len() as u32);
+            self.word(self.strings.len() as u32);
+            self.strings.extend(format!("{name}\0").as_bytes());
+            self.padded(value);
+            self
+        }
+
+        fn nop(mut self) -> Self {
+            self.word(NOP);
+            self
+        }
+
+        fn blob(mut self) -> Vec<u8> {
+            self.word(9);
+            let structure_at = HEADER_LEN + 16;
+            let strings_at = structure_at + self.structure.len();
+            let header = [
+                MAGIC,
+                (strings_at + self.strings.len()) as u32,
+                structure_at as u32,
+                strings_at as u32,
+                HEADER_LEN as u32,
+                17,
+                16,
+                0,
+                self.strings.len() as u32,
+                self.structure.len() as u32,
+            ];
+            let mut blob: Vec<u8> = header.into_iter().flat_map(u32::to_be_bytes).collect();
+            blob.resize(structure_at, 0);
+            blob.extend(self.structure);
+            blob.extend(self.strings);
+            blob
+        }
+    }
+
+    fn words(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    /// As the Pi's firmware leaves it, much shortened.
+    fn pi() -> Vec<u8> {
+        Builder::default()
+            .begin("")
+            .property("#address-cells", &words(&[1]))
+            .property("#size-cells", &words(&[1]))
+            .property("model", b"Raspberry Pi Compute Module 3 Rev 1.0\0")
+            .begin("aliases")
+            .property("serial0", b"/soc/serial@7e201000\0")
+            .property("serial1", b"/soc/serial@7e215040\0")
+            .end()
+            .nop()
+            .begin("chosen")
+            .property("bootargs", b"console=serial0,115200\0")
+            .end()
+            .begin("soc")
+            .property("#address-cells", &words(&[2]))
+            .begin("memory@0")
+            .property("reg", &words(&[7, 7]))
+            .end()
+            .end()
+            .begin("memory@0")
+            .property("device_type", b"memory\0")
+            .property("reg", &words(&[0, 0x3B40_0000]))
+            .end()
+            .end()
+            .blob()
+    }
+
+    #[test]
+    fn what_a_board_needs_is_found() {
+        let blob = pi();
+        let tree = Fdt::new(&blob).unwrap();
+        assert_eq!(tree.model(), Some("Raspberry Pi Compute Module 3 Rev 1.0"));
+        assert_eq!(tree.boot_arguments(), Some("console=serial0,115200"));
+        assert_eq!(tree.memory(), Some((0, 0x3B40_0000)));
+        assert_eq!(tree.console(), Some("/soc/serial@7e201000"));
+        assert_eq!(tree.property("/soc/memory@0", "reg").unwrap()[3], 7);
+        assert_eq!(tree.property("/memory@0", "reg").unwrap().len(), 8);
+        // A part of a name is another name.
+        assert_eq!(tree.property("/mem", "reg"), None);
+        assert_eq!(tree.property("/memory/soc", "reg"), None);
+        assert_eq!(tree.property("/soc", "reg"), None);
+    }
+
+    #[test]
+    fn the_console_is_what_chosen_says() {
+        let cases: [(&[u8], _); 4] = [
+            (b"serial1:115200n8\0", Some("/soc/serial@7e215040")),
+            (b"/soc/serial@1\0", Some("/soc/serial@1")),
+            (b"serial9\0", None),
+            (b"\xFF\xFE\0", None),
+        ];
+        for (stdout, console) in cases {
+            let blob = Builder::default()
+                .begin("")
+                .begin("aliases")
+                .property("serial1", b"/soc/serial@7e215040\0")
+                .end()
+                .begin("chosen")
+                .property("stdout-path", stdout)
+                .end()
+                .end()
+                .blob();
+            assert_eq!(Fdt::new(&blob).unwrap().console(), console);
+        }
+    }
+
+    #[test]
+    fn memory_above_4_gib_has_two_cells() {
+        let blob = Builder::default()
+            .begin("")
+            .property("#address-cells", &words(&[2]))
+            .property("#size-cells", &words(&[1]))
+            .begin("memory@0")
+            .property("reg", &words(&[1, 0x10, 0x2000]))
+            .end()
+            .end()
+            .blob();
+        let tree = Fdt::new(&blob).unwrap();
+        assert_eq!(tree.memory(), Some((0x1_0000_0010, 0x2000)));
+    }
+
+    #[test]
+    fn a_broken_blob_reads_as_absent_and_never_panics() {
+        let blob = pi();
+        let look = |blob: &[u8]| {
+            let tree = Fdt::new(blob)?;
+            tree.model()?;
+            tree.console()?;
+            tree.memory()?;
+            tree.property("/no/such", "thing").map(<[u8]>::len)
+        };
+        for len in 0..blob.len() {
+            assert!(Fdt::new(&blob[..len]).is_none(), "cut at {len}");
+        }
+        for at in 0..blob.len() {
+            for value in [0, 1, 3, 0x7F, 0xFF] {
+                let mut broken = blob.clone();
+                broken[at] = value;
+                look(&broken);
+            }
+        }
+        assert!(Fdt::new(&[0xFF; 64]).is_none());
+    }
+}

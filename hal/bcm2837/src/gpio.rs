@@ -89,7 +89,7 @@ mod tests {
         registers.write(0x04, 0xFFFF_FFFF);
         let mut gpio = Gpio::new(&registers);
         gpio.set_function(14, Function::Alt0);
-        assert_eq!(registers.read(0x04), 0xFFFF_FFFF & !(0b011 << 12));
+        assert_eq!(registers.read(0x04), 0xFFFF_CFFF);
         gpio.set_function(53, Function::Alt3);
         assert_eq!(registers.read(0x14), 0b111 << 9);
     }

@@ -128,3 +128,56 @@ fn place(number: u8) -> (usize, u32) {
     let number = usize::from(number).min(PERIPHERALS - 1);
     (number / 32, 1 << (number % 32))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Registers;
+
+    fn pending(interrupts: &Interrupts<&Registers>) -> Vec<Source> {
+        let mut sources = Vec::new();
+        interrupts.pending(|source| sources.push(source));
+        sources
+    }
+
+    #[test]
+    fn each_source_has_its_bit() {
+        let cases = [
+            (Source::USB, ENABLE[0], DISABLE[0], 1 << 9),
+            (Source::AUX, ENABLE[0], DISABLE[0], 1 << 29),
+            (Source::SDHOST, ENABLE[1], DISABLE[1], 1 << 24),
+            (Source::UART, ENABLE[1], DISABLE[1], 1 << 25),
+            (Source::ARASAN, ENABLE[1], DISABLE[1], 1 << 30),
+        ];
+        for (source, enable, disable, bit) in cases {
+            let (peripherals, local) = (Registers::new(), Registers::new());
+            let interrupts = Interrupts::new(&peripherals, &local);
+            assert!(peripherals.writes().contains(&(disable, !0)));
+            interrupts.enable(source);
+            assert_eq!(peripherals.writes().last(), Some(&(enable, bit)));
+            interrupts.disable(source);
+            assert_eq!(peripherals.writes().last(), Some(&(disable, bit)));
+        }
+        let (peripherals, local) = (Registers::new(), Registers::new());
+        let interrupts = Interrupts::new(&peripherals, &local);
+        assert_eq!(local.read(CORE0_TIMERS), 0);
+        interrupts.enable(Source::Timer);
+        assert_eq!(local.read(CORE0_TIMERS), 1 << 3);
+    }
+
+    #[test]
+    fn all_that_is_pending_is_told_once() {
+        let (peripherals, local) = (Registers::new(), Registers::new());
+        let interrupts = Interrupts::new(&peripherals, &local);
+        assert_eq!(pending(&interrupts), []);
+        peripherals.write(PENDING[0], 1 << 9);
+        peripherals.write(PENDING[1], 1 << 30 | 1 << 25);
+        // Not for this core.
+        assert_eq!(pending(&interrupts), []);
+        local.write(CORE0_PENDING, GPU | VIRTUAL_TIMER);
+        assert_eq!(
+            pending(&interrupts),
+            [Source::Timer, Source::USB, Source::UART, Source::ARASAN]
+        );
+    }
+}

@@ -78,7 +78,10 @@ pub(crate) extern "C" fn interrupt() {
                 match handler.and_then(Cell::get) {
                     Some(handler) => handler(),
                     // It would interrupt for ever.
-                    None => controller.disable(source),
+                    None => {
+                        controller.disable(source);
+                        defmt::warn!("nobody handles interrupt {}: it is off now", number);
+                    }
                 }
             }
         });

@@ -5,6 +5,7 @@
 #![cfg_attr(not(test), no_std)]
 
 mod bus;
+pub mod clock;
 mod counter;
 pub mod dma;
 #[cfg(test)]
@@ -13,12 +14,14 @@ pub mod fdt;
 pub mod gpio;
 pub mod interrupts;
 pub mod mailbox;
+pub mod power;
+pub mod provoke;
 pub mod ring;
+pub mod rng;
 pub mod sd;
 pub mod start;
 pub mod uart;
 pub mod usb;
-pub mod watchdog;
 
 #[cfg(target_os = "none")]
 pub mod console;
@@ -29,13 +32,15 @@ pub mod executor;
 #[cfg(target_os = "none")]
 pub mod irq;
 #[cfg(target_os = "none")]
-mod log;
+pub mod log;
 #[cfg(target_os = "none")]
 mod panic;
 #[cfg(target_os = "none")]
 mod peripherals;
 #[cfg(target_os = "none")]
 mod time;
+#[cfg(target_os = "none")]
+pub mod watchdog;
 
 pub use bus::{Bus, Mmio};
 #[cfg(target_os = "none")]

@@ -1,10 +1,12 @@
-//! The global defmt logger: frames go into the console's ring.
+//! The global defmt logger: frames go into the console's ring. One that does
+//! not fit is lost, whole; nobody waits for the line.
 
 use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use critical_section::{CriticalSection, Mutex, RestoreState};
 use defmt::Encoder;
+use embassy_time::{Duration, Ticker};
 
 use crate::console;
 
@@ -75,4 +77,17 @@ unsafe impl defmt::Logger for Logger {
 /// masked.
 pub(crate) fn abandon() {
     OPEN.store(false, Ordering::Relaxed);
+}
+
+/// Says every few seconds how many messages were lost, if any were. To be run
+/// as a task.
+pub async fn report_lost() -> ! {
+    let mut ticker = Ticker::every(Duration::from_secs(5));
+    loop {
+        ticker.next().await;
+        let lost = console::take_lost();
+        if lost > 0 {
+            defmt::warn!("{} log messages lost: the console is slower", lost);
+        }
+    }
 }

@@ -14,6 +14,8 @@ const WRITE: usize = 0x20;
 
 const STATUS_FULL: u32 = 1 << 31;
 const STATUS_EMPTY: u32 = 1 << 30;
+/// Notes that a mailbox holds.
+const DEPTH: usize = 8;
 /// Properties, ARM to VideoCore.
 const CHANNEL: u32 = 8;
 
@@ -191,8 +193,10 @@ impl<B: Bus> Mailbox<B> {
         let bus = &self.bus;
         let note = self.message.bus_address(0) | CHANNEL;
         // Old answers, to a message that timed out, are not ours.
-        while bus.read(STATUS) & STATUS_EMPTY == 0 {
-            bus.read(READ);
+        for _ in 0..DEPTH {
+            if bus.read(STATUS) & STATUS_EMPTY == 0 {
+                bus.read(READ);
+            }
         }
         let room = || bus.read(STATUS) & STATUS_FULL == 0;
         if !counter::wait_until(ANSWER_US, room) {
@@ -212,5 +216,159 @@ impl<B: Bus> Mailbox<B> {
         let mut word = [0; 4];
         self.message.read(index * 4, &mut word);
         u32::from_le_bytes(word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    const MESSAGE_BUS: u32 = 0xC060_0000;
+
+    /// A firmware that reads the message where the ARM says it lies.
+    struct Firmware {
+        message: Cell<*mut u8>,
+        known: Vec<(u32, Vec<u32>, u32)>,
+        answer: Cell<Option<u32>>,
+        stale: Cell<u32>,
+        asked: RefCell<Vec<u32>>,
+        mute: bool,
+    }
+
+    impl Firmware {
+        /// One that answers tags with words; the last number is the length in
+        /// bytes that it says the answer has.
+        fn new(known: &[(u32, &[u32], u32)]) -> Self {
+            Self {
+                message: Cell::new(core::ptr::null_mut()),
+                known: known
+                    .iter()
+                    .map(|(tag, words, len)| (*tag, words.to_vec(), *len))
+                    .collect(),
+                answer: Cell::new(None),
+                stale: Cell::new(0),
+                asked: RefCell::default(),
+                mute: false,
+            }
+        }
+
+        fn mailbox(self: &std::rc::Rc<Self>) -> Mailbox<std::rc::Rc<Self>> {
+            let bytes = Box::leak(Box::new([0xEE; MESSAGE_LEN]));
+            self.message.set(bytes.as_mut_ptr());
+            Mailbox::new(self.clone(), Buffer::fake(bytes, MESSAGE_BUS))
+        }
+
+        fn place(&self, index: usize) -> *mut u32 {
+            assert!(index < MESSAGE_LEN / 4);
+            self.message.get().cast::<u32>().wrapping_add(index)
+        }
+
+        fn word(&self, index: usize) -> u32 {
+            // SAFETY: the message is leaked, and `place` keeps inside.
+            unsafe { self.place(index).read_unaligned() }
+        }
+
+        fn set(&self, index: usize, value: u32) {
+            // SAFETY: as above.
+            unsafe { self.place(index).write_unaligned(value) }
+        }
+
+        fn work(&self) {
+            let size = self.word(0) as usize;
+            assert_eq!(self.word(1), REQUEST);
+            let (tag, room, len) = (self.word(2), self.word(3), self.word(4));
+            assert_eq!(size, 24 + room as usize);
+            assert!(len <= room && room % 4 == 0);
+            assert_eq!(self.word(size / 4 - 1), 0, "the list of tags ends");
+            let asked = (0..len as usize / 4).map(|index| self.word(5 + index));
+            self.asked.borrow_mut().extend(asked);
+            self.set(1, ANSWERED);
+            if let Some((_, words, len)) = self.known.iter().find(|known| known.0 == tag) {
+                assert!(words.len() * 4 <= room as usize, "the answer has room");
+                for (index, word) in words.iter().enumerate() {
+                    self.set(5 + index, *word);
+                }
+                self.set(4, TAG_ANSWERED | len);
+            }
+        }
+    }
+
+    impl Bus for std::rc::Rc<Firmware> {
+        fn read(&self, offset: usize) -> u32 {
+            match offset {
+                STATUS if self.stale.get() > 0 || self.answer.get().is_some() => 0,
+                STATUS => STATUS_EMPTY,
+                READ if self.stale.get() > 0 => {
+                    self.stale.set(self.stale.get() - 1);
+                    0xDEAD_BEE8
+                }
+                READ => self.answer.take().expect("there is an answer to read"),
+                _ => panic!("no register at {offset:#x}"),
+            }
+        }
+
+        fn write(&self, offset: usize, value: u32) {
+            assert_eq!(offset, WRITE);
+            assert_eq!(value, MESSAGE_BUS | CHANNEL);
+            if !self.mute {
+                self.work();
+                self.answer.set(Some(value));
+            }
+        }
+
+        fn barrier(&self) {}
+    }
+
+    #[test]
+    fn properties_are_read_from_the_answers() {
+        let firmware = std::rc::Rc::new(Firmware::new(&[
+            (0x1_0002, &[0x00A0_2082], 4),
+            // A MAC address has six bytes, and the firmware says so.
+            (0x1_0003, &[0x12EB_27B8, 0x0000_5634], 6),
+            (0x1_0004, &[0x89AB_CDEF, 0x0123_4567], 8),
+            (0x1_0005, &[0, 0x3B40_0000], 8),
+            (0x3_0002, &[2, 48_000_000], 8),
+            (0x2_8001, &[3, 1], 8),
+        ]));
+        let mut mailbox = firmware.mailbox();
+        assert_eq!(mailbox.board_revision(), Ok(0x00A0_2082));
+        assert_eq!(
+            mailbox.mac_address(),
+            Ok([0xB8, 0x27, 0xEB, 0x12, 0x34, 0x56])
+        );
+        assert_eq!(mailbox.board_serial(), Ok(0x0123_4567_89AB_CDEF));
+        assert_eq!(mailbox.arm_memory(), Ok((0, 0x3B40_0000)));
+        assert_eq!(mailbox.clock_rate(Clock::Uart), Ok(48_000_000));
+        assert_eq!(mailbox.power_on(Device::Usb), Ok(true));
+        assert_eq!(*firmware.asked.borrow(), [2, 3, 0b11]);
+        assert_eq!(mailbox.firmware_revision(), Err(MailboxError::Unknown));
+    }
+
+    #[test]
+    fn power_that_does_not_come_is_told() {
+        for (state, expected) in [(0, Ok(false)), (0b10, Err(MailboxError::NoDevice))] {
+            let firmware = std::rc::Rc::new(Firmware::new(&[(0x2_8001, &[3, state], 8)]));
+            assert_eq!(firmware.mailbox().power_on(Device::Usb), expected);
+        }
+    }
+
+    #[test]
+    fn a_firmware_that_is_silent_is_not_waited_for_for_ever() {
+        let mut firmware = Firmware::new(&[]);
+        firmware.mute = true;
+        let firmware = std::rc::Rc::new(firmware);
+        assert_eq!(
+            firmware.mailbox().board_serial(),
+            Err(MailboxError::Timeout)
+        );
+    }
+
+    #[test]
+    fn old_answers_are_thrown_away() {
+        let firmware = std::rc::Rc::new(Firmware::new(&[(0x1_0002, &[7], 4)]));
+        firmware.stale.set(3);
+        assert_eq!(firmware.mailbox().board_revision(), Ok(7));
     }
 }

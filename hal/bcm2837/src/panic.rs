@@ -11,8 +11,8 @@ use crate::{cpu, log, start};
 fn panic(info: &PanicInfo<'_>) -> ! {
     static PANICKING: AtomicBool = AtomicBool::new(false);
     cpu::mask_interrupts();
-    if PANICKING.swap(true, Ordering::Relaxed) {
-        // The log itself is what fails.
+    if PANICKING.swap(true, Ordering::Relaxed) || !console::is_open() {
+        // The log itself is what fails, or it is too early for one.
         let mut console = Emergency::new();
         let _ = writeln!(console, "\nPANIC: {info}");
         console.finish();

@@ -1,116 +1,54 @@
-//! The power manager's watchdog, and resets by it. The manual leaves it out;
-//! the registers are as the Pi's own software uses them.
+//! The watchdog: a board that hangs says where, and is reset.
+//!
+//! It bites in two stages. When it was not fed for ten seconds the timer's
+//! interrupt reports where the board hangs and resets it. If not even
+//! interrupts run any more, the hardware resets it five seconds later.
 
-use crate::Bus;
+use core::fmt::Write as _;
 
-const RSTC: usize = 0x1C;
-const RSTS: usize = 0x20;
-const WDOG: usize = 0x24;
+use crate::console::Emergency;
+use crate::power::Power;
+use crate::{Mmio, cpu, start, time};
 
-/// Goes with every write; others are ignored.
-const PASSWORD: u32 = 0x5A00_0000;
-/// The bits that the password leaves.
-const VALUE: u32 = 0x00FF_FFFF;
-const RSTC_CONFIG: u32 = 0b11 << 4;
-const RSTC_FULL_RESET: u32 = 0b10 << 4;
-/// What [`RSTC`] holds while the watchdog is off.
-const RSTC_OFF: u32 = 0x102;
-/// The partition that the boot ROM is to boot, in every second bit.
-const RSTS_PARTITION: u32 = 0x555;
-/// A watchdog reset came: in full, hard or quick.
-const RSTS_BY_WATCHDOG: u32 = 0b111 << 4;
+/// Without food for so long a board hangs. Longer than the slowest thing that
+/// keeps tasks from running, the console's [`flush`](crate::console::flush) of
+/// a full ring.
+const REPORT_SECONDS: u64 = 10;
+/// The most that the hardware can count.
+const RESET_SECONDS: u32 = 15;
 
-/// The counter runs at 65,536 Hz.
-const TICKS_PER_SECOND: u32 = 1 << 16;
-const TICKS_MAX: u32 = 0xF_FFFF;
-/// About 150 µs.
-const AT_ONCE: u32 = 10;
-
-/// The hardware's watchdog.
+/// The watchdog of the main loop.
 #[derive(Debug)]
-pub struct Watchdog<B>(B);
+pub struct Watchdog {
+    power: Power<Mmio>,
+    emulated: bool,
+}
 
-impl<B: Bus> Watchdog<B> {
-    /// The watchdog as it is, by the block at 0x3F10_0000.
-    pub const fn new(bus: B) -> Self {
-        Self(bus)
-    }
-
-    /// Resets the chip in `seconds`, at most 15, unless called again.
-    pub fn start(&mut self, seconds: u32) {
-        self.count_down(seconds.saturating_mul(TICKS_PER_SECOND).min(TICKS_MAX));
-    }
-
-    /// Switches it off.
-    pub fn stop(&mut self) {
-        self.0.write(RSTC, PASSWORD | RSTC_OFF);
-        self.0.barrier();
-    }
-
-    /// Resets the chip; it boots as after power-on.
-    pub fn reset(&mut self) {
-        self.0.barrier();
-        let status = self.0.read(RSTS) & VALUE & !RSTS_PARTITION;
-        self.0.write(RSTS, PASSWORD | status);
-        self.count_down(AT_ONCE);
-    }
-
-    /// Whether the chip was last reset by this watchdog, be it through
-    /// [`reset`](Self::reset).
-    pub fn has_reset(&self) -> bool {
-        self.0.read(RSTS) & RSTS_BY_WATCHDOG != 0
-    }
-
-    fn count_down(&mut self, ticks: u32) {
-        self.0.write(WDOG, PASSWORD | ticks);
-        let control = self.0.read(RSTC) & VALUE & !RSTC_CONFIG;
-        self.0.write(RSTC, PASSWORD | control | RSTC_FULL_RESET);
-        self.0.barrier();
+impl Watchdog {
+    pub(crate) const fn new(power: Power<Mmio>, emulated: bool) -> Self {
+        Self { power, emulated }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fake::Registers;
-
-    #[test]
-    fn every_write_has_the_password_and_the_time_fits() {
-        for (seconds, ticks) in [
-            (1, 0x1_0000),
-            (15, 0xF_0000),
-            (16, 0xF_FFFF),
-            (u32::MAX, 0xF_FFFF),
-        ] {
-            let registers = Registers::new();
-            registers.write(RSTC, 0x102);
-            let mut watchdog = Watchdog::new(&registers);
-            watchdog.start(seconds);
-            let writes = registers.writes();
-            assert_eq!(
-                writes[1..],
-                [(WDOG, PASSWORD | ticks), (RSTC, PASSWORD | 0x122)]
-            );
+impl ichor_hal::Watchdog for Watchdog {
+    fn feed(&mut self) {
+        time::set_deadline(REPORT_SECONDS * 1_000_000);
+        // QEMU would reset at once.
+        if !self.emulated {
+            self.power.reset_in(RESET_SECONDS);
         }
     }
+}
 
-    #[test]
-    fn a_reset_boots_the_usual_partition() {
-        let registers = Registers::new();
-        registers.write(RSTS, 0x1000 | RSTS_PARTITION);
-        Watchdog::new(&registers).reset();
-        let writes = registers.writes();
-        assert_eq!(writes[1], (RSTS, PASSWORD | 0x1000));
-        assert_eq!(writes[3], (RSTC, PASSWORD | 0x20));
-    }
-
-    #[test]
-    fn the_cause_of_the_last_reset_is_known() {
-        let registers = Registers::new();
-        let watchdog = Watchdog::new(&registers);
-        registers.write(RSTS, 0x1000);
-        assert!(!watchdog.has_reset());
-        registers.write(RSTS, 0x1020);
-        assert!(watchdog.has_reset());
-    }
+/// Called by the timer's interrupt when nobody fed the watchdog.
+pub(crate) fn on_deadline() -> ! {
+    let (pc, sp) = cpu::interrupted_at();
+    let mut console = Emergency::new();
+    let _ = writeln!(
+        console,
+        "\nHUNG: the main loop did not run for {REPORT_SECONDS} s\n  pc {pc:#x}  sp {sp:#x}\n  \
+         the board resets; look pc up in ichor-cm3.elf"
+    );
+    console.finish();
+    start::reset();
 }

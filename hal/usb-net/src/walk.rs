@@ -83,7 +83,7 @@ impl<'d, A: UsbHostAllocator<'d>> Walk<'_, 'd, A> {
         };
         let mut hubs: Vec<Followed, HUBS> = Vec::new();
         let mut failures = 0;
-        let mut last = self.follow(&mut hubs, hub, Place::Root).await;
+        let mut last = self.follow(&mut hubs, hub, Place::Root).await.map(drop);
         loop {
             match last {
                 Ok(()) => {}
@@ -112,17 +112,17 @@ impl<'d, A: UsbHostAllocator<'d>> Walk<'_, 'd, A> {
         hubs: &mut Vec<Followed, HUBS>,
         device: EnumerationInfo,
         place: Place,
-    ) -> Result<(), HostError> {
+    ) -> Result<Slot, HostError> {
         if hubs.is_full() {
             (self.report)(Event::TooManyHubs(place));
-            return Ok(());
+            return Ok(Slot::Ignored(device.device_address));
         }
         let hub = Hub::open(self.bus, device).await?;
         let _ = hubs.push(Followed {
             hub,
             slots: [Slot::Empty; PORTS],
         });
-        Ok(())
+        Ok(Slot::Hub)
     }
 
     /// Every port of every hub once, those found on the way included.
@@ -161,10 +161,14 @@ impl<'d, A: UsbHostAllocator<'d>> Walk<'_, 'd, A> {
                     continue;
                 }
                 Timer::after(DEBOUNCE).await;
-                let Some(speed) = hub.reset(&control, port).await? else {
-                    continue;
+                // What is broken must not hide what is plugged in after it:
+                // from here on errors are this port's, not the hub's.
+                let looked = match hub.reset(&control, port).await {
+                    Ok(Some(speed)) => self.look_at(hub.route(port, speed), place).await,
+                    Ok(None) => continue,
+                    Err(error) => Err(EnumerationError::Transfer(error)),
                 };
-                let next = match self.look_at(hub.route(port, speed), place).await {
+                let next = match looked {
                     Ok(Kind::Nic(nic)) => {
                         return Ok(Some(Found {
                             nic,
@@ -172,10 +176,15 @@ impl<'d, A: UsbHostAllocator<'d>> Walk<'_, 'd, A> {
                         }));
                     }
                     Ok(Kind::Other(address)) => Slot::Ignored(address),
-                    Ok(Kind::Hub(device)) => {
-                        self.follow(hubs, device, place).await?;
-                        Slot::Hub
-                    }
+                    Ok(Kind::Hub(device)) => match self.follow(hubs, device, place).await {
+                        Ok(slot) => slot,
+                        Err(error) => {
+                            (self.report)(Event::HubFailed(error));
+                            hub.disable(&control, port).await?;
+                            self.free_unused(hubs);
+                            Slot::Failed(attempt)
+                        }
+                    },
                     Err(error) => {
                         (self.report)(Event::NotEnumerated(place, error));
                         // It may still answer to address 0, or to the one it

@@ -286,6 +286,23 @@ fn a_device_that_does_not_enumerate_does_not_hide_the_next() {
 }
 
 #[test]
+fn a_port_that_never_resets_does_not_hide_the_next() {
+    with_runner(Some(MAC), async |lab| {
+        let hub = lab.bus.borrow_mut().plug_hub(Speed::High, At::Root, 4);
+        lab.bus.borrow_mut().jam(hub, 1);
+        lab.bus
+            .borrow_mut()
+            .plug(Keyboard, Speed::Low, At::Port(hub, 1));
+        let chip = Lan9500::new(0xEC00);
+        lab.bus
+            .borrow_mut()
+            .plug(chip, Speed::High, At::Port(hub, 2));
+        lab.until_up().await;
+        assert_eq!(lab.bus.borrow().bus_resets, 0);
+    });
+}
+
+#[test]
 fn a_root_device_that_does_not_enumerate_is_tried_again() {
     with_runner(Some(MAC), async |lab| {
         let chip = Lan9500::new(0x9500);

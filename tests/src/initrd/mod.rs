@@ -53,16 +53,46 @@ const APPLETS: [&str; 26] = [
     "uname",
 ];
 
+/// What an initrd holds beside busybox.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipe<'a> {
+    /// The folder of kernel modules.
+    pub modules_of: Asset,
+    /// The modules to put in, with what they depend on. Their names are in
+    /// `/modules/order` in the order to load them.
+    pub modules: &'a [&'a str],
+    /// The first program: a script for busybox' shell.
+    pub init: &'a [u8],
+    /// Programs of busybox, beside those that the scripts here call.
+    pub applets: &'a [&'a str],
+}
+
 /// Builds the initrd for [`Asset::Kernel`], a gzipped cpio archive.
 ///
 /// # Errors
 /// The set [`Set::Images`] cannot be set up, or its kernel lacks a module.
 pub fn build(tools: &Tools) -> Result<Vec<u8>> {
+    let node = Recipe {
+        modules_of: Asset::Modules,
+        modules: &MODULES,
+        init: include_bytes!("init.sh"),
+        applets: &[],
+    };
+    build_by(tools, &node)
+}
+
+/// Builds an initrd by a recipe, a gzipped cpio archive. `udhcpc` in it has
+/// the script `/bin/on-lease`.
+///
+/// # Errors
+/// The set [`Set::Images`] cannot be set up, the set that has the modules is
+/// not, or the kernel lacks one.
+pub fn build_by(tools: &Tools, recipe: &Recipe<'_>) -> Result<Vec<u8>> {
     tools.ensure(&[Set::Images])?;
     let busybox = tools.file(Asset::Busybox)?;
     let busybox =
         fs::read(&busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
-    let modules = modules::read_with_dependencies(&tools.file(Asset::Modules)?, &MODULES)?;
+    let modules = modules::read_with_dependencies(&tools.file(recipe.modules_of)?, recipe.modules)?;
 
     let mut cpio = Cpio::new();
     for folder in ["bin", "dev", "etc", "modules", "proc", "sys", "tmp"] {
@@ -70,10 +100,10 @@ pub fn build(tools: &Tools) -> Result<Vec<u8>> {
     }
     // The kernel opens it for the first program before devtmpfs is there.
     cpio.character_device("dev/console", 5, 1);
-    cpio.file("init", 0o755, include_bytes!("init.sh"));
+    cpio.file("init", 0o755, recipe.init);
     cpio.file("bin/on-lease", 0o755, include_bytes!("on-lease.sh"));
     cpio.file("bin/busybox", 0o755, &busybox);
-    for applet in APPLETS {
+    for applet in APPLETS.iter().chain(recipe.applets) {
         cpio.symlink(&format!("bin/{applet}"), "busybox");
     }
     let mut order = String::new();

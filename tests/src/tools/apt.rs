@@ -165,7 +165,8 @@ impl Apt {
         let source = Source {
             uris,
             suites: vec![release.to_owned()],
-            components: vec!["main".to_owned()],
+            // The second for what a Raspberry Pi runs before us.
+            components: vec!["main".to_owned(), "non-free-firmware".to_owned()],
             trust: Vec::new(),
         };
         let apt = Self::create(root.to_owned(), &[source], "arm64", b"")?;

@@ -131,7 +131,13 @@ impl Tools {
     pub fn command(&self, program: &str) -> Result<Command> {
         // The compiler of `Cross` is run by its full path alone: it must not
         // stand in for the user's own.
-        let lab = [Set::Boot, Set::Clients, Set::Peers, Set::Capture];
+        let lab = [
+            Set::Boot,
+            Set::Clients,
+            Set::Peers,
+            Set::Capture,
+            Set::Filesystems,
+        ];
         for root in lab.map(|set| self.root(set)) {
             if let Some(path) = program_under(&root, program) {
                 return Ok(command_under(&root, &path));

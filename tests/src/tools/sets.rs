@@ -9,6 +9,8 @@ pub enum Set {
     Clients,
     /// arm64 files to boot: kernel, busybox, iPXE, the systemd EFI stub.
     Images,
+    /// An arm64 kernel with the Raspberry Pi's drivers, and the Pi's device trees.
+    PiLinux,
     /// Servers to compare with: nginx, beside the dnsmasq of [`Set::Clients`].
     Peers,
     /// tshark, to decode captures.
@@ -19,19 +21,26 @@ pub enum Set {
     CrossLinker,
     /// The Rust standard library for arm64 Linux that belongs to [`Set::Cross`].
     CrossStd,
+    /// What a Raspberry Pi runs before `kernel8.img`. Not free software: fetched, never committed.
+    PiFirmware,
+    /// fsck.fat and mtools, to look at card images with others' eyes.
+    Filesystems,
 }
 
 impl Set {
     /// Every set.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Boot,
         Self::Clients,
         Self::Images,
+        Self::PiLinux,
         Self::Peers,
         Self::Capture,
         Self::Cross,
         Self::CrossLinker,
         Self::CrossStd,
+        Self::PiFirmware,
+        Self::Filesystems,
     ];
     /// What the demo and the end-to-end tests use.
     pub const LAB: [Self; 3] = [Self::Boot, Self::Clients, Self::Images];
@@ -41,11 +50,14 @@ impl Set {
             Self::Boot => &BOOT,
             Self::Clients => &CLIENTS,
             Self::Images => &IMAGES,
+            Self::PiLinux => &PI_LINUX,
             Self::Peers => &PEERS,
             Self::Capture => &CAPTURE,
             Self::Cross => &CROSS,
             Self::CrossLinker => &CROSS_LINKER,
             Self::CrossStd => &CROSS_STD,
+            Self::PiFirmware => &PI_FIRMWARE,
+            Self::Filesystems => &FILESYSTEMS,
         }
     }
 }
@@ -71,10 +83,18 @@ pub enum Asset {
     Kernel,
     /// The folder of modules of [`Asset::Kernel`] (`usr/lib/modules/<release>`).
     Modules,
+    /// A plain arm64 Linux `Image` that has the Raspberry Pi's drivers.
+    PiKernel,
+    /// The folder of modules of [`Asset::PiKernel`].
+    PiModules,
+    /// The Raspberry Pi 3B's device tree, from the same package.
+    Pi3DeviceTree,
     /// busybox as one static arm64 binary.
     Busybox,
     /// The systemd EFI stub for arm64, the first part of a unified kernel image.
     UefiStub,
+    /// The folder with `bootcode.bin`, `start.elf` and the like.
+    PiFirmware,
 }
 
 impl Asset {
@@ -91,8 +111,15 @@ impl Asset {
             Self::IpxeBios => (Set::Images, "usr/lib/ipxe/undionly.kpxe"),
             Self::Kernel => (Set::Images, "boot/vmlinuz-*"),
             Self::Modules => (Set::Images, "usr/lib/modules/*"),
+            Self::PiKernel => (Set::PiLinux, "boot/vmlinuz-*"),
+            Self::PiModules => (Set::PiLinux, "lib/modules/*"),
+            Self::Pi3DeviceTree => (
+                Set::PiLinux,
+                "usr/lib/linux-image-*/broadcom/bcm2837-rpi-3-b.dtb",
+            ),
             Self::Busybox => (Set::Images, "usr/bin/busybox"),
             Self::UefiStub => (Set::Images, "usr/lib/systemd/boot/efi/linuxaa64.efi.stub"),
+            Self::PiFirmware => (Set::PiFirmware, "usr/lib/raspi-firmware"),
         }
     }
 
@@ -109,12 +136,16 @@ impl Asset {
             Self::IpxeBios => "undionly.kpxe",
             Self::Kernel => "vmlinuz",
             Self::Modules => "modules",
+            Self::PiKernel => "vmlinuz-pi",
+            Self::PiModules => "modules-pi",
+            Self::Pi3DeviceTree => "bcm2837-rpi-3-b.dtb",
             Self::Busybox => "busybox-arm64",
             Self::UefiStub => "linuxaa64.efi.stub",
+            Self::PiFirmware => "raspi-firmware",
         }
     }
 
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::UefiBios,
         Self::UefiCode,
         Self::UefiVars,
@@ -124,8 +155,12 @@ impl Asset {
         Self::IpxeBios,
         Self::Kernel,
         Self::Modules,
+        Self::PiKernel,
+        Self::PiModules,
+        Self::Pi3DeviceTree,
         Self::Busybox,
         Self::UefiStub,
+        Self::PiFirmware,
     ];
 }
 
@@ -261,6 +296,15 @@ static IMAGES: Spec = Spec {
     elsewhere: &[],
 };
 
+static PI_LINUX: Spec = Spec {
+    name: "pi-linux",
+    // Fetched by the tests that need Linux on the emulated Pi, and by no other.
+    origin: Origin::DebianArm64("bookworm"),
+    packages: &[Behind("linux-image-arm64")],
+    probes: &[],
+    elsewhere: &[],
+};
+
 static PEERS: Spec = Spec {
     name: "peers",
     origin: Origin::Machine,
@@ -323,6 +367,29 @@ static CROSS_STD: Spec = Spec {
     packages: &[Package("libstd-rust-web-dev")],
     probes: &[],
     elsewhere: RUSTUP_MUSL,
+};
+
+static PI_FIRMWARE: Spec = Spec {
+    name: "pi-firmware",
+    origin: Origin::DebianArm64("trixie"),
+    packages: &[Package("raspi-firmware")],
+    probes: &[],
+    elsewhere: &[],
+};
+
+static FILESYSTEMS: Spec = Spec {
+    name: "filesystems",
+    origin: Origin::Machine,
+    packages: &[Package("dosfstools"), Package("mtools")],
+    probes: &[
+        probe("fsck.fat", "--help", "fsck.fat"),
+        probe("mtools", "--version", "mtools"),
+    ],
+    elsewhere: &[
+        ("Fedora", "sudo dnf install dosfstools mtools"),
+        ("Arch", "sudo pacman -S dosfstools mtools"),
+        ("Homebrew", "brew install dosfstools mtools"),
+    ],
 };
 
 const RUSTUP_MUSL: &[(&str, &str)] = &[(

@@ -135,7 +135,7 @@ fn run(kind: Kind, listener: &TcpListener, visitors: Receiver<Visit>, wires: &Pa
         .put("ichor.key", "secret");
     files
         .put("assets/ichor.key", "secret")
-        .put("ichor.toml", "secret");
+        .put("assets/ichor.toml", "secret");
     let updates = FakeUpdates::new(b"old program", files.clone());
     let inside = Rc::new(Inside { files, updates });
     let visitors = Rc::new(visitors);

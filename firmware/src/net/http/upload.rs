@@ -1,11 +1,13 @@
 //! A request's body on its way from the socket to the board.
 
 use embassy_time::{Instant, with_deadline};
+use heapless::String;
 use ichor_hal::{UpdateError, Updates};
 
 use super::{Broken, FLUSH_TIMEOUT, Line};
+use crate::cut::cut;
 use crate::http::{CONTINUE, RESPONSE_HEAD_LEN, Refusal, Status, write_text};
-use crate::journal::{Record, Stage};
+use crate::journal::{DETAIL_LEN, Record, Stage};
 use crate::net::site::Site;
 use crate::update::{self, Upload};
 
@@ -22,8 +24,7 @@ impl Line<'_> {
         let started = Instant::now();
         let peer = *self.peer.ip();
         let (firmware, len) = (upload.is_firmware(), upload.len());
-        let name: heapless::String<{ crate::journal::DETAIL_LEN }> =
-            crate::cut::cut(format_args!("{}", upload.name()));
+        let name: String<DETAIL_LEN> = cut(format_args!("{}", upload.name()));
 
         let received = self.receive_body(&mut upload, expects_continue).await;
         let outcome = match received {

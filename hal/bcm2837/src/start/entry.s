@@ -21,7 +21,8 @@ _start:
     .long   0
 
 enter:
-    // The firmware holds the other cores itself; QEMU starts all with an ELF file.
+    // QEMU starts all cores with an ELF file; else they wait where the boot
+    // loader left them, see `at_el1`.
     mrs     x1, mpidr_el1
     tst     x1, #3
     b.ne    park
@@ -35,8 +36,9 @@ enter:
     b.eq    at_el2
     b       at_el1
 
+    // Interrupts are masked and go to core 0, so this is for ever.
 park:
-    wfe
+    wfi
     b       park
 
 at_el3:
@@ -101,6 +103,16 @@ at_el1:
     adr     x1, vectors
     msr     vbar_el1, x1
     isb
+
+    // The boot loader's other cores look at these words for where to go on.
+    // They are sent to sleep: in its loop they burn power, and a thread each
+    // of the machine that emulates them.
+    adr     x1, park
+    mov     x2, #0xE0
+    stp     x1, x1, [x2]
+    str     x1, [x2, #16]
+    dsb     sy
+    sev
 
     // Nothing old may be in the caches when they are turned on. Lines that a
     // boot loader left are written back: the image may be in them.

@@ -69,10 +69,10 @@ impl fmt::Display for Status {
 /// The words for one of the sixteen exception vectors.
 pub const fn vector(number: u64) -> &'static str {
     match number {
-        0 => "fault",
+        0 => "in ordinary code",
         2 => "unexpected fast interrupt",
         3 => "system error",
-        4 => "fault in an interrupt handler",
+        4 => "in an interrupt handler",
         5 | 6 => "interrupt within an interrupt handler",
         7 => "system error in an interrupt handler",
         _ => "exception from an exception level that is not used",

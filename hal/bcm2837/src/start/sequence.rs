@@ -12,6 +12,8 @@ use crate::fdt::{self, Fdt};
 use crate::gpio::Gpio;
 use crate::interrupts::Interrupts;
 use crate::mailbox::{self, Clock, Mailbox};
+use crate::power::Power;
+use crate::rng::Rng;
 use crate::watchdog::Watchdog;
 use crate::{Mmio, counter, cpu, dma, irq, peripherals as at};
 
@@ -112,8 +114,10 @@ pub struct Board {
     pub arasan: Mmio,
     /// The SDHOST controller.
     pub sdhost: Mmio,
-    /// The random number generator.
-    pub rng: Mmio,
+    /// Random numbers.
+    pub rng: Rng<Mmio>,
+    /// Resets a board that hangs. It starts when it is first fed.
+    pub watchdog: Watchdog,
 }
 
 unsafe extern "Rust" {
@@ -147,8 +151,8 @@ unsafe fn block(base: usize) -> Mmio {
 /// Resets the board; it starts as after power-on. Nothing is flushed.
 pub fn reset() -> ! {
     cpu::mask_interrupts();
-    // SAFETY: whoever owns the watchdog will not run again.
-    Watchdog::new(unsafe { block(at::POWER) }).reset();
+    // SAFETY: whoever owns the power manager will not run again.
+    Power::new(unsafe { block(at::POWER) }).reset();
     loop {
         cpu::wait_for_interrupt();
     }
@@ -158,14 +162,16 @@ pub fn reset() -> ! {
 /// `device_tree` is what the boot loader said; `used` what `map_image` returned.
 extern "C" fn start(device_tree: usize, used: usize) -> ! {
     counter::init();
+    cpu::unmask_system_errors();
     // SAFETY: start-up is the first owner of every block, and hands each on once.
-    let (peripherals, local) = unsafe { (block(at::INTERRUPTS), block(at::LOCAL)) };
+    let peripherals = unsafe { block(at::INTERRUPTS) };
+    // SAFETY: as above.
+    let local = unsafe { block(at::LOCAL) };
     irq::init(Interrupts::new(peripherals, local));
 
     // SAFETY: `map_image` has returned.
     let mut tables = Tables::resume(unsafe { tables() }, used);
-    let found = find_device_tree(&mut tables, device_tree);
-    let tree = found.as_ref().map(|(tree, _)| *tree);
+    let (tree, kept) = find_device_tree(&mut tables, device_tree);
     let shared = layout::dma();
     // SAFETY: the linker script set it apart, and `map_image` mapped it.
     let mut dma = unsafe { dma::Pool::new(shared.start, shared.end) };
@@ -178,20 +184,22 @@ extern "C" fn start(device_tree: usize, used: usize) -> ! {
     let mut gpio = Gpio::new(unsafe { block(at::GPIO) });
 
     open_console(tree, &mut mailbox, &mut gpio);
-    let memory = memory::largest_free(
-        sdram(tree, &mut mailbox),
-        layout::all(),
-        found.map_or(0..0, |(_, range)| range),
-    );
-    // SAFETY: it is read once, here.
-    let was_reset = Watchdog::new(unsafe { block(at::POWER) }).has_reset();
+    let memory = memory::largest_free(sdram(tree, &mut mailbox), layout::all(), kept);
     // SAFETY: as above.
-    let (usb, arasan) = unsafe { (block(at::USB), block(at::ARASAN)) };
+    let power = Power::new(unsafe { block(at::POWER) });
     // SAFETY: as above.
-    let (sdhost, rng) = unsafe { (block(at::SDHOST), block(at::RNG)) };
+    let rng = Rng::new(unsafe { block(at::RNG) });
+    // SAFETY: as above.
+    let usb = unsafe { block(at::USB) };
+    // SAFETY: as above.
+    let arasan = unsafe { block(at::ARASAN) };
+    // SAFETY: as above.
+    let sdhost = unsafe { block(at::SDHOST) };
+    let identity = identify(tree, &mut mailbox);
     let board = Board {
-        identity: identify(tree, &mut mailbox),
-        was_reset,
+        identity,
+        was_reset: power.has_reset(),
+        watchdog: Watchdog::new(power, identity.emulated),
         arguments: tree.and_then(|tree| tree.boot_arguments()),
         // SAFETY: it is the ARM's, and neither the image nor the device tree
         // lies in it.
@@ -209,18 +217,25 @@ extern "C" fn start(device_tree: usize, used: usize) -> ! {
 }
 
 /// Maps the device tree and reads it; what is no device tree is ignored. The
-/// range is what it keeps others from using.
+/// range is what was mapped for it.
 fn find_device_tree(
     tables: &mut Tables<'_>,
     address: usize,
-) -> Option<(Fdt<'static>, Range<usize>)> {
-    let range = memory::device_tree(address, layout::all())?;
-    tables.map(range.start, range.end, Memory::Constants).ok()?;
+) -> (Option<Fdt<'static>>, Range<usize>) {
+    let Some(range) = memory::device_tree(address, layout::all()) else {
+        return (None, 0..0);
+    };
+    if tables
+        .map(range.start, range.end, Memory::Constants)
+        .is_err()
+    {
+        return (None, range);
+    }
     cpu::tables_changed();
     let start = core::ptr::with_exposed_provenance::<u8>(address);
     // SAFETY: the range is mapped, holds the longest blob, and is never written.
     let bytes = unsafe { core::slice::from_raw_parts(start, fdt::LEN_MAX) };
-    Some((Fdt::new(bytes)?, range))
+    (Fdt::new(bytes), range)
 }
 
 fn open_console(tree: Option<Fdt<'_>>, mailbox: &mut Mailbox<Mmio>, gpio: &mut Gpio<Mmio>) {

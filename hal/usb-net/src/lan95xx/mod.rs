@@ -1,9 +1,9 @@
 //! The LAN95xx family: 10/100 Mbit/s MAC and PHY at high speed, in the
 //! LAN9512 and LAN9514 together with the hub of a Raspberry Pi's ports.
 //!
-//! - [`registers`]: which there are,
-//! - [`chip`](self): reset, initialisation, PHY,
-//! - framing: command and status words around frames,
+//! - `registers`: which there are,
+//! - `chip`: reset, initialisation, PHY,
+//! - `framing`: command and status words around frames.
 //!
 //! The link is looked at through the PHY's status register, ten times a
 //! second while it is down and once while it is up. The interrupt endpoint

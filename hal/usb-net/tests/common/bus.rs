@@ -103,6 +103,8 @@ struct Port {
     powered: bool,
     enabled: bool,
     change: u16,
+    /// Never comes out of a reset.
+    jammed: bool,
 }
 
 /// The bus and what is plugged into it.
@@ -184,6 +186,11 @@ impl World {
         faults.extend(std::iter::repeat_n(error, times));
     }
 
+    /// Lets a port never come out of a reset.
+    pub(crate) fn jam(&mut self, hub: Id, port: u8) {
+        self.devices[hub.0].ports[usize::from(port - 1)].jammed = true;
+    }
+
     pub(crate) fn overcurrent(&mut self, hub: Id, port: u8) {
         let port = &mut self.devices[hub.0].ports[usize::from(port - 1)];
         port.change |= 1 << 3;
@@ -205,6 +212,7 @@ impl World {
         for port in &mut device.ports {
             *port = Port {
                 change: port.change,
+                jammed: port.jammed,
                 ..Port::default()
             };
         }
@@ -366,7 +374,7 @@ impl World {
                 Some(Vec::new())
             }
             (3, 4) => {
-                if let Some(child) = child {
+                if let Some(child) = child.filter(|_| !state.jammed) {
                     (state.enabled, state.change) = (true, state.change | 1 << 4);
                     self.reset(child);
                 }

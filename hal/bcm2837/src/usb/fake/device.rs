@@ -362,9 +362,7 @@ impl Device {
                 Answer::Data(packet, toggle)
             }
             Stage::StatusIn(address) => {
-                if let Some(address) = address {
-                    self.address = address;
-                }
+                self.stage = Stage::StatusIn(address);
                 Answer::Data(Vec::new(), DATA1)
             }
             Stage::Out { setup, data, .. } => {
@@ -423,10 +421,25 @@ impl Device {
 
     /// The host acknowledged an IN packet.
     pub(super) fn taken(&mut self, number: u8) {
-        if number != 0 {
+        if number == 0 {
+            // The new address counts from here on.
+            if let Stage::StatusIn(address) = self.stage {
+                self.stage = Stage::Idle;
+                self.address = address.unwrap_or(self.address);
+            }
+        } else {
             let endpoint = self.endpoint(number, true);
             endpoint.last = endpoint.packets.pop_front().unwrap();
             endpoint.toggle = flip(endpoint.toggle);
+        }
+    }
+
+    /// The toggle under which OUT is right.
+    pub(super) fn expected_toggle(&mut self, number: u8) -> u32 {
+        match (number, &self.stage) {
+            (0, Stage::Out { toggle, .. }) => *toggle,
+            (0, _) => DATA1,
+            _ => self.endpoint(number, false).toggle,
         }
     }
 

@@ -8,7 +8,7 @@
 pub(crate) mod device;
 mod memory;
 mod packets;
-pub(crate) mod time;
+pub(crate) use crate::fake::time;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -246,7 +246,7 @@ impl Model {
                 let halt = chan::ENABLE | chan::DISABLE;
                 assert_eq!(value & halt, halt, "HCCHAR changed while enabled");
                 match self.kind {
-                    Kind::Silicon if self.never_halts => {}
+                    Kind::Silicon if self.never_halts => channel.due = None,
                     Kind::Silicon => {
                         channel.halting = true;
                         channel.due = Some(time::now() + 20);
@@ -299,7 +299,13 @@ impl Model {
         assert_eq!(packets, size.div_ceil(max_packet).max(1));
         self.memory.check(c.dma, size);
         if let Some(endpoint) = c.stale {
-            let same = c.character & ENDPOINT == endpoint;
+            // A control endpoint has both directions.
+            let both = if c.character >> 18 & 3 == 0 {
+                chan::IN
+            } else {
+                0
+            };
+            let same = (c.character & ENDPOINT) | both == endpoint | both;
             assert!(same, "reused while it may still write");
         }
         if c.character & chan::IN != 0 {

@@ -197,8 +197,8 @@ fn transact(
         device.setup(bytes, pid)
     } else {
         let lost = fault == Some(Fault::LostAck);
-        let pid = if any_toggle && number != 0 {
-            device.endpoint(number, false).toggle
+        let pid = if any_toggle {
+            device.expected_toggle(number)
         } else {
             pid
         };
@@ -240,7 +240,18 @@ fn translate(channel: &mut Channel, device: &mut Device, hub: (u8, u8), bytes: V
             Some(Fault::Overrun) => return channel.halt(hcint::FRAME_OVERRUN),
             _ => {}
         }
-        let answer = transact(device, fault, number, input, &bytes, pid, false);
+        let mut answer = transact(device, fault, number, input, &bytes, pid, false);
+        // A translator tries by itself, and reports a device that does not
+        // answer as stalled (USB 2.0 §11.17.1).
+        for _ in 1..3 {
+            if answer == Answer::Nothing && !periodic {
+                let fault = device.fault(number, input);
+                answer = transact(device, fault, number, input, &bytes, pid, false);
+            }
+        }
+        if answer == Answer::Nothing && !periodic {
+            answer = Answer::Stall;
+        }
         device.translated = Some(Translated {
             endpoint: number,
             input,
@@ -272,6 +283,9 @@ fn translate(channel: &mut Channel, device: &mut Device, hub: (u8, u8), bytes: V
         return channel.halt(hcint::NYET);
     }
     if device.lost_result(number, input) {
+        if periodic {
+            device.translated = None;
+        }
         return channel.halt(hcint::TRANSACTION_ERROR);
     }
     let Some(result) = device.translated.take() else {

@@ -283,7 +283,7 @@ fn every_pipe_but_bulk_in_shares_channels() {
 fn who_finds_no_channel_waits_for_one() {
     let (bench, controller) = connected(Kind::Silicon, Device::echo(Speed::High));
     bench.run(async {
-        bench.device(|d| d.endpoint(2, false).faults.extend([Fault::Nak; 2000]));
+        bench.device(|d| d.endpoint(2, false).faults.extend([Fault::Nak; 100_000]));
         let mut outs: Vec<_> = (0..8).map(|_| controller.bulk_out(512)).collect();
         let mut control = controller.control(64, None);
         let [a, b, c, d, e, f, g, h] = &mut outs[..] else {

@@ -71,6 +71,7 @@ fn the_endpoint_is_asked_once_an_interval() {
                 (95 * per_poll..=101 * per_poll + 3).contains(&starts),
                 "{starts} for {per_poll}"
             );
+            Timer::after_millis(2).await;
             assert_eq!(bench.model(|m| m.busy()), 0);
         });
     }
