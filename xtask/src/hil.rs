@@ -135,7 +135,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         folder: folder.join("clients"),
     };
     let outcome = hil::run(bench.as_mut(), &plan, &stop, &mut |line| {
-        eprintln!("{line}")
+        eprintln!("{line}");
     });
     // Before anything is told: what was made for the run must be gone by then.
     drop(bench);
