@@ -153,6 +153,23 @@ impl<'a> Clients<'a> {
             .with_context(|| format!("curl saw no response from {url}"))
     }
 
+    /// `curl` for one URL that must be there: the body, and how long the
+    /// transfer took from the connection's begin to its last byte.
+    pub fn curl_timed(&self, url: &str) -> Result<(Vec<u8>, Duration)> {
+        let body = self.fresh("curl.body")?;
+        let mut command = self.netns.command("curl")?;
+        command
+            .args(["--silent", "--show-error", "--fail", "--max-time", "50"])
+            .args(["--write-out", "%{time_total}", "--output"])
+            .arg(&body)
+            .arg(url);
+        let printed = finish(&mut command)?;
+        let seconds = printed.trim().parse().ok();
+        let seconds = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let took = seconds.with_context(|| format!("curl printed {printed:?}"))?;
+        Ok((fetched(&body, &printed)?, took))
+    }
+
     /// Fetches several URLs with one `curl`; returns how many connections it
     /// opened for each.
     pub fn curl_connections(&self, urls: &[&str]) -> Result<Vec<u32>> {
@@ -313,13 +330,28 @@ fn parse_load(text: &str) -> Option<Load> {
 /// Runs a client to its end; what it printed, or an error with it.
 fn finish(command: &mut Command) -> Result<String> {
     let (output, success) = finish_any(command)?;
-    ensure!(
-        success,
-        "{:?} failed: {}",
-        command.get_args(),
-        output.trim()
-    );
+    ensure!(success, "{} failed: {}", told(command), output.trim());
     Ok(output)
+}
+
+/// The client's own command line, without the namespace it is run in and what
+/// is set for it.
+fn told(command: &Command) -> String {
+    let words: Vec<_> = command
+        .get_args()
+        .map(|word| word.to_string_lossy())
+        .collect();
+    let env = words.iter().position(|word| word == "env");
+    let own = words.iter().skip(env.map_or(0, |env| env + 1));
+    let mut own = own
+        .skip_while(|word| word.contains('='))
+        .map(|word| &**word);
+    let program = Path::new(own.next().unwrap_or_default()).file_name();
+    let program = program.unwrap_or_default().to_string_lossy();
+    std::iter::once(&*program)
+        .chain(own)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn finish_any(command: &mut Command) -> Result<(String, bool)> {

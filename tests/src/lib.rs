@@ -7,6 +7,7 @@ pub mod console;
 pub mod data;
 pub mod defmt;
 pub mod faults;
+pub mod hil;
 pub mod host;
 pub mod ichor;
 pub mod initrd;

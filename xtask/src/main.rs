@@ -6,6 +6,7 @@ mod cm3;
 mod cross;
 mod demo;
 mod firmware;
+mod hil;
 mod kernel;
 mod push;
 mod steps;
@@ -34,6 +35,8 @@ enum Task {
     Test(test::Options),
     /// Build for a board.
     Build(build::Options),
+    /// Try a real board, or the same firmware in QEMU, with real clients. Needs root.
+    Hil(hil::Options),
     /// Make a card image for a Raspberry Pi CM3 from the kernel8.img that was built.
     Image(cm3::image::Options),
     /// Write a card image onto a card or module, and read it back.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Build(options) => build::run(&options),
+        Task::Hil(options) => hil::run(&options),
         Task::Image(options) => cm3::image::make(&options),
         Task::Flash(options) => cm3::flash::run(&options),
         Task::Console(options) => cm3::console::run(&options),
