@@ -39,7 +39,8 @@ pub enum Fault {
     CutBurst(usize),
     /// The next bulk IN transfer fails. A stall lasts until it is cleared.
     BulkIn(Status),
-    /// The next bulk OUT transfer fails. A stall lasts until it is cleared.
+    /// The next bulk OUT transfer fails. A stall lasts until it is cleared, and
+    /// costs the frame; otherwise the chip takes the packet when it comes again.
     BulkOut(Status),
     /// The next register request fails.
     Register(Status),

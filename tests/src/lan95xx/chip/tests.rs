@@ -347,6 +347,22 @@ fn faults_hit_once() {
     assert_eq!(bench.chip.violations(), []);
 }
 
+/// A frame of two packets goes on with the second when that comes again.
+#[test]
+fn a_packet_that_got_lost_may_come_again() {
+    let mut bench = Bench::running(BulkIn::Buffered);
+    let now = bench.now;
+    let commands = [1000 | 0x3000_u32, 1000].map(u32::to_le_bytes).concat();
+    let bytes = [commands, frame(1000)].concat();
+    let (first, second) = bytes.split_at(512);
+    assert_eq!(bench.chip.bulk_out(now, BULK_OUT, first), Status::Success);
+    bench.chip.inject(Fault::BulkOut(Status::IoError));
+    assert_eq!(bench.chip.bulk_out(now, BULK_OUT, second), Status::IoError);
+    assert_eq!(bench.chip.bulk_out(now, BULK_OUT, second), Status::Success);
+    assert_eq!(bench.chip.violations(), []);
+    assert_eq!(bench.chip.counters().tx_frames, 1);
+}
+
 /// A chip that is reset on the bus is as after power-on, but not its driver's
 /// list of mistakes.
 #[test]

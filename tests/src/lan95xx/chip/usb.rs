@@ -226,7 +226,11 @@ impl Device for Chip {
             _ => None,
         });
         if let Some(status) = failure {
-            self.deframer.flush();
+            // A packet that got lost on the bus may come again, and the frame
+            // goes on with it (USB 2.0 §8.6.4).
+            if status == Status::Stall {
+                self.deframer.flush();
+            }
             return self.fail(BULK_OUT, status);
         }
         let checksums = self.registers.has(COE_CR, COE_TX);
