@@ -35,6 +35,8 @@ const TEN_HALF: u16 = 0x4021;
 const ICMP: u8 = 1;
 /// For the board, which takes two seconds, also on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
+/// After so long there will be no answer.
+const QUIET: Duration = Duration::from_millis(300);
 /// For one file, with what goes wrong meanwhile.
 const TRANSFER: Duration = Duration::from_secs(20);
 
@@ -163,20 +165,8 @@ impl Story {
     /// Sends an echo request in a frame of `length` bytes and compares the
     /// answer.
     fn echo(&self, length: usize) -> Result<()> {
-        let number = (length as u16).to_be_bytes();
-        let mut request = vec![8, 0, 0, 0, 0x1C, 0x08, number[0], number[1]];
-        request.extend((request.len() + 34..length).map(|n| (n * n >> 3) as u8));
-        let sum = raw::checksum(&request).to_be_bytes();
-        request[2..4].copy_from_slice(&sum);
-        let macs = (CLIENT, self.adapter.mac());
-        let frame = raw::ipv4(macs, (self.address, SERVER), ICMP, &request);
-        assert_eq!(frame.len(), length);
-        self.port.send(&frame);
-        let answer = self.port.find(SOON, |frame| {
-            let echo = frame.get(34..)?;
-            (frame[23] == ICMP && echo.first() == Some(&0)).then(|| frame.to_vec())
-        });
-        let Some(answer) = answer else {
+        let frame = self.echo_request(length);
+        let Some(answer) = self.echo_answer(SOON) else {
             bail!(
                 "no echo of {length} bytes\n{}",
                 self.board.log()?.join("\n")
@@ -186,6 +176,37 @@ impl Story {
         assert_eq!(answer[38..], frame[38..], "the echo of {length} bytes");
         assert_eq!(raw::checksum(&answer[34..]), 0);
         Ok(())
+    }
+
+    /// A fault that costs a frame costs that one alone: what the chip calls
+    /// damaged is not answered, and the next one is.
+    fn lose(&self, fault: Fault) -> Result<()> {
+        self.adapter.inject([fault]);
+        self.echo_request(200);
+        ensure!(self.echo_answer(QUIET).is_none(), "{fault:?} was answered");
+        assert_eq!(self.adapter.faults_left(), 0, "{fault:?} has not hit");
+        self.echo(201)
+    }
+
+    fn echo_request(&self, length: usize) -> Vec<u8> {
+        let [high, low] = (length as u16).to_be_bytes();
+        let mut request = vec![8, 0, 0, 0, 0x1C, 0x08, high, low];
+        // After the headers of Ethernet and IPv4.
+        request.extend((34 + request.len()..length).map(|n| ((n * n) >> 3) as u8));
+        let sum = raw::checksum(&request).to_be_bytes();
+        request[2..4].copy_from_slice(&sum);
+        let macs = (CLIENT, self.adapter.mac());
+        let frame = raw::ipv4(macs, (self.address, SERVER), ICMP, &request);
+        assert_eq!(frame.len(), length);
+        self.port.send(&frame);
+        frame
+    }
+
+    fn echo_answer(&self, patience: Duration) -> Option<Vec<u8>> {
+        self.port.find(patience, |frame| {
+            let is_answer = frame.get(23) == Some(&ICMP) && frame.get(34) == Some(&0);
+            is_answer.then(|| frame.to_vec())
+        })
     }
 }
 
@@ -202,6 +223,20 @@ fn the_cm3_serves_through_the_lan9514() -> Result<()> {
     }
     for length in [60, 61, 62, 63, 64, 1513, 1514] {
         story.echo(length)?;
+    }
+    for fault in [
+        Fault::Frame(FrameError::Crc),
+        Fault::Frame(FrameError::TooLong),
+        Fault::Frame(FrameError::Runt),
+        Fault::Frame(FrameError::Watchdog),
+        Fault::Claims(9000),
+        Fault::Claims(17),
+        Fault::Claims(0),
+        Fault::LoseBurst,
+        Fault::CutBurst(3),
+        Fault::CutBurst(70),
+    ] {
+        story.lose(fault)?;
     }
     cable(&story)?;
     faults(&story)?;
