@@ -1,38 +1,23 @@
 //! The CM3's firmware on a virtual Raspberry Pi netboots another machine: the
 //! raw kernel8.img, its files and leases on its card, its Ethernet on USB.
 
+mod story;
+
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use ichor_lab::checksum::sha256;
 use ichor_lab::cm3::{self, Board};
-use ichor_lab::data::DataFolder;
 use ichor_lab::lab::Lab;
 use ichor_lab::node;
 use ichor_lab::qemu::Via;
 use ichor_lab::raspi::Attach;
+use story::{VIA_IPXE, comes_in_order, has_what_the_server_has};
 
 const ADAPTER: [u8; 6] = [0x52, 0x54, 0, 0, 0, 0xCA];
 /// For the board, which takes two seconds, also on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 /// For the machine that boots from it.
 const PATIENCE: Duration = Duration::from_secs(150);
-
-/// What the board's console tells of the machine, in this order.
-const STAGES: [&str; 12] = [
-    "discover",
-    "offer",
-    "bound",
-    "boot-file",
-    "discover",
-    "offer",
-    "bound",
-    "script",
-    "kernel",
-    "initrd",
-    "bound",
-    "config",
-];
 
 fn a_machine_boots(name: &str, port1: bool) -> Result<()> {
     let lab = Lab::new(name, 1)?;
@@ -50,26 +35,14 @@ fn a_machine_boots(name: &str, port1: bool) -> Result<()> {
     let machine = lab.power_on(1, Via::Pxe)?;
     let report = node::report(&machine, 2, PATIENCE)?;
     println!("up after {:.1} s", report.up_after.as_secs_f64());
-    let config = DataFolder::config_of(lab.node(1)?);
-    assert_eq!(report.config, sha256(config.as_bytes())?);
-    for file in ["assets/vmlinuz", "assets/initramfs"] {
-        let want = lab.data().sha256_of(file)?;
-        assert_eq!(report.sha256_of(file), Some(want.as_str()), "{file}");
-    }
+    has_what_the_server_has(&lab, &report)?;
 
     let log = board.log()?;
     let told: Vec<&str> = log
         .iter()
         .filter_map(|line| line.split_once(&machine.mac())?.1.split_whitespace().nth(1))
         .collect();
-    let mut rest = told.iter();
-    for stage in STAGES {
-        ensure!(
-            rest.any(|told| *told == stage),
-            "no {stage} in time: {told:?}\n{}",
-            log.join("\n")
-        );
-    }
+    comes_in_order(&told, &VIA_IPXE)?;
     let troubles: Vec<&String> = log.iter().filter(|line| line.contains("ERROR")).collect();
     ensure!(troubles.is_empty(), "{troubles:?}");
     Ok(())
