@@ -38,7 +38,7 @@ const SOON: Duration = Duration::from_secs(30);
 /// After so long there will be no answer.
 const QUIET: Duration = Duration::from_millis(300);
 /// For one file, with what goes wrong meanwhile.
-const TRANSFER: Duration = Duration::from_secs(20);
+const TRANSFER: Duration = Duration::from_secs(40);
 
 /// A board at the switch, and somebody who wants something of it.
 struct Story {
@@ -47,9 +47,52 @@ struct Story {
     port: Port,
     address: Ipv4Addr,
     sum: String,
+    /// Last, so that nobody is unplugged before the board is off.
+    _switch: Switch,
 }
 
 impl Story {
+    /// A board that serves, and a client that has its address from it.
+    fn begin(name: &str, options: Options, link: &str) -> Result<Self> {
+        let tools = Tools::with(&[Set::Boot])?;
+        let folder = folder(name)?;
+        let data = folder.join("data");
+        std::fs::create_dir_all(data.join("assets"))?;
+        let file: Vec<u8> = (0..FILE_LENGTH)
+            .map(|n| (n.wrapping_mul(n) >> 7) as u8)
+            .collect();
+        std::fs::write(data.join(FILE), &file)?;
+        std::fs::write(data.join("ichor.toml"), cm3::SETTINGS)?;
+        let built = cm3::built()?;
+        let card = cm3::card(&built, &data, &folder)?;
+
+        let switch = Switch::new();
+        switch.capture(&folder.join("wire.pcapng"))?;
+        let socket = std::env::temp_dir().join(format!("ichor-{}-{name}", std::process::id()));
+        let adapter = Adapter::new(&switch, "adapter", &socket, options)?;
+        let attach = Attach::Redir(&socket);
+        let board = Board::power_on(&tools, &built, Some(&card), attach, &folder)?;
+        board.wait_for("by lan95xx at High speed", SOON)?;
+        board.wait_for(link, SOON)?;
+        let serving = board.wait_for("serving on 192.0.2.1", SOON)?;
+        let mac: Vec<String> = adapter.mac().iter().map(|b| format!("{b:02x}")).collect();
+        ensure!(
+            serving.contains(&mac.join(":")),
+            "{serving}: chip has {mac:?}"
+        );
+        let port = switch.port("client");
+        let address = raw::lease(&port, CLIENT, 1)?;
+        ensure!(address.octets()[..3] == [192, 0, 2], "address {address}");
+        Ok(Self {
+            board,
+            adapter,
+            port,
+            address,
+            sum: sha256(&file[..])?,
+            _switch: switch,
+        })
+    }
+
     /// Fetches the file, does `midst` once a part of it has come, and looks
     /// whether all is right.
     fn fetch(&self, what: &str, midst: impl FnOnce() -> Result<()>) -> Result<()> {
@@ -108,49 +151,6 @@ impl Story {
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
-    }
-}
-
-impl Story {
-    /// A board that serves, and a client that has its address from it.
-    fn begin(name: &str, options: Options, link: &str) -> Result<(Self, Switch)> {
-        let tools = Tools::with(&[Set::Boot])?;
-        let folder = folder(name)?;
-        let data = folder.join("data");
-        std::fs::create_dir_all(data.join("assets"))?;
-        let file: Vec<u8> = (0..FILE_LENGTH)
-            .map(|n| (n.wrapping_mul(n) >> 7) as u8)
-            .collect();
-        std::fs::write(data.join(FILE), &file)?;
-        std::fs::write(data.join("ichor.toml"), cm3::SETTINGS)?;
-        let built = cm3::built()?;
-        let card = cm3::card(&built, &data, &folder)?;
-
-        let switch = Switch::new();
-        switch.capture(&folder.join("wire.pcapng"))?;
-        let socket = std::env::temp_dir().join(format!("ichor-{}-{name}", std::process::id()));
-        let adapter = Adapter::new(&switch, "adapter", &socket, options)?;
-        let attach = Attach::Redir(&socket);
-        let board = Board::power_on(&tools, &built, Some(&card), attach, &folder)?;
-        board.wait_for("by lan95xx at High speed", SOON)?;
-        board.wait_for(link, SOON)?;
-        let serving = board.wait_for("serving on 192.0.2.1", SOON)?;
-        let mac: Vec<String> = adapter.mac().iter().map(|b| format!("{b:02x}")).collect();
-        ensure!(
-            serving.contains(&mac.join(":")),
-            "{serving}: chip has {mac:?}"
-        );
-        let port = switch.port("client");
-        let address = raw::lease(&port, CLIENT, 1)?;
-        ensure!(address.octets()[..3] == [192, 0, 2], "address {address}");
-        let story = Self {
-            board,
-            adapter,
-            port,
-            address,
-            sum: sha256(&file[..])?,
-        };
-        Ok((story, switch))
     }
 
     /// What the model has to say about the driver.
@@ -213,7 +213,7 @@ impl Story {
 #[test]
 fn the_cm3_serves_through_the_lan9514() -> Result<()> {
     let link = "link up, 100 Mbit/s, full duplex";
-    let (story, _switch) = Story::begin("cm3_lan95xx", Options::default(), link)?;
+    let story = Story::begin("cm3_lan95xx", Options::default(), link)?;
     story.fetch("as it is", || Ok(()))?;
     // Around the packets of the bus, both ways: 4 + 4 more bytes each.
     for packets in [512, 1024] {
@@ -252,7 +252,7 @@ fn and_through_one_that_is_slow_or_fails() -> Result<()> {
         ..Options::default()
     };
     let link = "link up, 10 Mbit/s, half duplex";
-    let (story, _switch) = Story::begin("cm3_lan95xx_ill", options, link)?;
+    let story = Story::begin("cm3_lan95xx_ill", options, link)?;
     story.fetch("10 Mbit/s, half duplex", || Ok(()))?;
     // The bus itself: the chip is spoken to again, or started again.
     for fault in [

@@ -5,7 +5,8 @@
 //! tells what a driver does wrong ([`Adapter::violations`]), and does wrong
 //! itself what it is told to ([`Adapter::inject`]).
 //!
-//! It is proven against Linux's own `smsc95xx` (`tests/lan95xx_linux.rs`).
+//! It is proven against Linux's own `smsc95xx` (`tests/lan95xx_linux.rs`),
+//! and proves our own driver (`tests/cm3_lan95xx.rs`).
 //! Not modelled: the chip's hub, EEPROM, wake-up, statistics, soft reset,
 //! pause frames, and the time that frames take. In [`BulkIn::Buffered`] QEMU
 //! takes frames ahead of the driver, so the receive FIFO never runs full.
