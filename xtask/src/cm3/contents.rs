@@ -1,4 +1,4 @@
-//! What is on the card: the VideoCore's files, our program thrice, the operator's folder.
+//! What is on the card: the VideoCore's files, our program, the operator's folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::fat::{Content, Folder};
 
-/// Room that each copy of `kernel8.img` has on the card, in bytes. The copies
-/// are zero beyond the program, so that any of them can be replaced in its place.
-pub(super) const KERNEL_ROOM: usize = 2 << 20;
-/// The running program, the one before it, and room for the next. Their
-/// entries are the first three files of the root folder and so in its first
-/// sector: a board exchanges them by writing that sector.
-pub(super) const KERNELS: [&str; 3] = ["kernel8.img", "kernel8.old", "kernel8.new"];
+/// The program. An update keeps the one before it as `kernel8.old`.
+const KERNEL: &str = "kernel8.img";
+/// What `cargo xtask build --board cm3` holds the program to, in bytes.
+const KERNEL_MAX: usize = 1 << 20;
 /// Files without which a Pi with our `config.txt` does not start.
 const NEEDED: [&str; 3] = ["bootcode.bin", "start_cd.elf", "fixup_cd.dat"];
 /// Files for other settings of `gpu_mem`, and the device tree of a CM3.
@@ -38,15 +35,7 @@ pub(super) struct Sources<'a> {
 /// The root folder of a card.
 pub(super) fn root(sources: &Sources) -> Result<Folder> {
     let mut root = Folder::default();
-    let kernel = kernel(sources.kernel)?;
-    for (name, content) in KERNELS.into_iter().zip([
-        kernel.clone(),
-        // Until there is another to go back to.
-        kernel,
-        vec![0; KERNEL_ROOM],
-    ]) {
-        root.add_short(name, Content::Bytes(content))?;
-    }
+    root.add_short(KERNEL, Content::Bytes(kernel(sources.kernel)?))?;
     add_firmware(&mut root, sources.firmware)?;
     let own = sources.data.map(|data| data.join(CONFIG_NAME));
     let config = match own.filter(|path| path.exists()) {
@@ -67,21 +56,19 @@ pub(super) fn root(sources: &Sources) -> Result<Folder> {
     Ok(root)
 }
 
-/// The program, with zeros to the end of its room.
 fn kernel(path: &Path) -> Result<Vec<u8>> {
-    let mut kernel = fs::read(path).with_context(|| {
+    let kernel = fs::read(path).with_context(|| {
         format!(
             "cannot read {}: `cargo xtask build --board cm3` makes it",
             path.display()
         )
     })?;
     ensure!(
-        (1..=KERNEL_ROOM).contains(&kernel.len()),
-        "{}: {} bytes, where the card has room for 1 to {KERNEL_ROOM}",
+        (1..=KERNEL_MAX).contains(&kernel.len()),
+        "{}: {} bytes, and a program for the board has 1 to {KERNEL_MAX}",
         path.display(),
         kernel.len()
     );
-    kernel.resize(KERNEL_ROOM, 0);
     Ok(kernel)
 }
 

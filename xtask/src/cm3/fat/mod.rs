@@ -1,9 +1,9 @@
 //! Lays a tree of files out as a FAT32 volume, all at once, each file in one piece.
 //!
 //! No file system that is written file by file promises where a file lies. A
-//! board that replaces its own program with one write of one sector needs that
-//! promise: neighbouring directory entries, and room in one piece. After
-//! Microsoft's "FAT32 File System Specification" 1.03.
+//! board that fills its cache from the card reads a file in one piece with few
+//! requests, and clusters that begin on a MiB suit the blocks that flash erases.
+//! After Microsoft's "FAT32 File System Specification" 1.03.
 
 mod geometry;
 mod name;
