@@ -140,6 +140,17 @@ impl Lab {
         &self.switch
     }
 
+    /// The socket of the switch that the server is plugged into, for a server
+    /// that is a machine itself.
+    pub fn server_wire(&self) -> PathBuf {
+        self.sockets.path(ICHOR)
+    }
+
+    /// The tools that machines are built with.
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
     /// The folder that the server serves.
     pub fn data(&self) -> &DataFolder {
         &self.data

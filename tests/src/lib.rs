@@ -3,6 +3,7 @@
 pub mod bridge;
 pub mod checksum;
 pub mod clients;
+pub mod cm3;
 pub mod console;
 pub mod data;
 pub mod defmt;

@@ -7,33 +7,23 @@ use std::time::Duration;
 use anyhow::Result;
 use ichor_lab::faults::Fault;
 use ichor_lab::qemu::Via;
-use story::a_machine_boots;
-
-/// The firmware, then iPXE, then the node each get their address.
-const STAGES: [&str; 12] = [
-    "discover",
-    "offer",
-    "bound",
-    "boot-file",
-    "discover",
-    "offer",
-    "bound",
-    "script",
-    "kernel",
-    "initrd",
-    "bound",
-    "config",
-];
+use story::{VIA_IPXE, a_machine_boots};
 
 #[test]
 fn a_machine_boots_by_http() -> Result<()> {
     let patience = Duration::from_secs(90);
-    a_machine_boots("boot_http", Via::Http, [], &STAGES, patience)
+    a_machine_boots("boot_http", Via::Http, [], &VIA_IPXE, patience)
 }
 
 #[test]
 fn it_also_boots_over_a_bad_cable() -> Result<()> {
     let patience = Duration::from_secs(300);
     let faults = Fault::bad_cable(0.05, 2);
-    a_machine_boots("boot_http_bad_cable", Via::Http, faults, &STAGES, patience)
+    a_machine_boots(
+        "boot_http_bad_cable",
+        Via::Http,
+        faults,
+        &VIA_IPXE,
+        patience,
+    )
 }

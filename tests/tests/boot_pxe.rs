@@ -7,33 +7,17 @@ use std::time::Duration;
 use anyhow::Result;
 use ichor_lab::faults::Fault;
 use ichor_lab::qemu::Via;
-use story::a_machine_boots;
-
-/// The firmware, then iPXE, then the node each get their address.
-const STAGES: [&str; 12] = [
-    "discover",
-    "offer",
-    "bound",
-    "boot-file",
-    "discover",
-    "offer",
-    "bound",
-    "script",
-    "kernel",
-    "initrd",
-    "bound",
-    "config",
-];
+use story::{VIA_IPXE, a_machine_boots};
 
 #[test]
 fn a_machine_boots_by_pxe() -> Result<()> {
     let patience = Duration::from_secs(90);
-    a_machine_boots("boot_pxe", Via::Pxe, [], &STAGES, patience)
+    a_machine_boots("boot_pxe", Via::Pxe, [], &VIA_IPXE, patience)
 }
 
 #[test]
 fn it_also_boots_over_a_bad_cable() -> Result<()> {
     let patience = Duration::from_secs(300);
     let faults = Fault::bad_cable(0.05, 1);
-    a_machine_boots("boot_pxe_bad_cable", Via::Pxe, faults, &STAGES, patience)
+    a_machine_boots("boot_pxe_bad_cable", Via::Pxe, faults, &VIA_IPXE, patience)
 }

@@ -29,7 +29,7 @@ fn plan(folder: &Path) -> Plan {
 /// Runs the suite; what it said is shown if the test fails.
 fn run(bench: &mut dyn Bench, plan: &Plan) -> Result<Report> {
     hil::run(bench, plan, &Stop::default(), &mut |line| {
-        println!("{line}")
+        println!("{line}");
     })
 }
 

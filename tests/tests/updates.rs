@@ -109,7 +109,7 @@ fn a_new_program_is_pushed_and_the_board_comes_back_with_it() {
     let image = content(1 << 20);
     let mut steps = Vec::new();
     let answer = client.put(&Key::new(KEY), What::Firmware, &image, &mut |sent| {
-        steps.push(sent)
+        steps.push(sent);
     });
     assert!(answer.unwrap().starts_with("replaced, restarting\n"));
     assert_eq!((steps.len(), steps.last()), (64, Some(&image.len())));

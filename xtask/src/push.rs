@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use ichor_lab::checksum::sha256;
 use ichor_lab::push::{Board, Key, What};
 
@@ -20,7 +20,7 @@ const KEY_FILE: &str = "ichor.key";
 
 /// What to send where.
 #[derive(Debug, Args)]
-#[group(id = "what", required = true, multiple = false, args = ["firmware", "file", "data"])]
+#[command(group(ArgGroup::new("what").required(true).args(["firmware", "file", "data"])))]
 pub(crate) struct Options {
     /// The board.
     #[arg(long, value_name = "HOST[:PORT]")]

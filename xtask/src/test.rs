@@ -10,7 +10,7 @@ use crate::{build, cargo, firmware};
 /// How far to test.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Leave out what fetches tools: the cross build and the end-to-end tests.
+    /// Leave out what fetches tools: the cross builds and the end-to-end tests.
     #[arg(long)]
     pub quick: bool,
 }
@@ -38,21 +38,31 @@ fn take_all(steps: &mut Steps, options: &Options) -> Result<()> {
     )?;
     // All but the lab's own tests, which boot machines and come last. Some of
     // these need root, as they make network namespaces; they say so.
-    let unit = [
+    let mut unit = cargo();
+    unit.args([
         "test",
         "--workspace",
         "--exclude",
         "ichor-lab",
         "--no-fail-fast",
-    ];
-    steps.tests("unit tests", cargo().args(unit))?;
+    ]);
+    if !options.quick {
+        // What an update leaves on a card is looked at with it, too.
+        steps.run("tools", || {
+            Tools::here().ensure(&Set::LAB)?;
+            let fsck = Tools::with(&[Set::Filesystems])?;
+            unit.env("ICHOR_FSCK", fsck.program_in(Set::Filesystems, "fsck.fat")?);
+            Ok(())
+        })?;
+    }
+    steps.tests("unit tests", &mut unit)?;
     let lab = ["test", "--package", "ichor-lab", "--lib", "--no-fail-fast"];
     steps.tests("unit tests of the lab", cargo().args(lab))?;
     if options.quick {
         return Ok(());
     }
-    steps.run("tools", || Tools::here().ensure(&Set::LAB))?;
     steps.run("firmware for bare metal", build::firmware_for_bare_metal)?;
+    steps.run("kernel8.img for the CM3", || build::cm3().map(drop))?;
     let lab = [
         "test",
         "--package",

@@ -74,12 +74,12 @@ fn introduce(identity: &Identity, was_reset: bool) {
         env!("CARGO_PKG_VERSION"),
     ));
     defmt::info!(
-        "ichor {} on {}, revision {=u32:x}, serial {=u64:x}, MAC {=[u8; 6]:02x}",
+        "ichor {} on {}, revision {=u32:x}, serial {=u64:x}, MAC {}",
         env!("CARGO_PKG_VERSION"),
         model,
         identity.revision.unwrap_or_default(),
         identity.serial.unwrap_or_default(),
-        identity.mac.unwrap_or_default(),
+        MacAddr(identity.mac.unwrap_or_default()),
     );
     if was_reset {
         defmt::warn!("it was reset: by its watchdog, after a failure, or on request");

@@ -3,10 +3,13 @@
 
 use ichor::net::status::Health;
 use ichor_hal_bcm2837::Mmio;
-use ichor_hal_bcm2837::gpio::{Function, Gpio, Pull};
+use ichor_hal_bcm2837::gpio::Gpio;
 use ichor_hal_bcm2837::mailbox::{Clock, Mailbox};
-use ichor_hal_bcm2837::sd::Sd;
-use ichor_hal_card::{Card, CardFiles, CardLog, CardUpdates, Log, Partitions, RamLog, Volume};
+use ichor_hal_bcm2837::sd::{Sd, route_pins};
+use ichor_hal_card::{
+    Card, CardFiles, CardLog, CardUpdates, Log, MountError, OpenLogError, Partitions, RamLog,
+    Volume,
+};
 use static_cell::StaticCell;
 
 use crate::capacity::RAM_LOG;
@@ -17,10 +20,6 @@ pub(crate) type BoardFiles = CardFiles<'static, 'static, Sd<Mmio>>;
 pub(crate) type BoardUpdates = CardUpdates<'static, 'static, Sd<Mmio>>;
 pub(crate) type BoardLog = Log<'static, Sd<Mmio>, RAM_LOG>;
 
-/// The pins of the primary SD interface: clock, command, four of data. The
-/// CM3's eMMC is wired to them, the CM3L's slot too.
-const PINS: core::ops::RangeInclusive<u8> = 48..=53;
-const CLOCK_PIN: u8 = 48;
 /// The controller's clock, if the firmware does not tell.
 const USUAL_EMMC_HZ: u32 = 200_000_000;
 
@@ -43,15 +42,7 @@ pub(crate) fn card(
     gpio: &mut Gpio<Mmio>,
     mailbox: &mut Mailbox<Mmio>,
 ) -> &'static BoardCard {
-    for pin in PINS {
-        gpio.set_function(pin, Function::Alt3);
-        let pull = if pin == CLOCK_PIN {
-            Pull::Off
-        } else {
-            Pull::Up
-        };
-        gpio.set_pull(pin, pull);
-    }
+    route_pins(gpio);
     let clock = mailbox.clock_rate(Clock::Emmc).ok().filter(|hz| *hz > 0);
     CARD.init(Card::new(Sd::new(
         registers,
@@ -98,21 +89,21 @@ pub(crate) async fn open(
     }
 }
 
-type Found = Result<Partitions, ichor_hal_card::MountError>;
+type Found = Result<Partitions, MountError>;
 
 async fn mount(
     card: &'static BoardCard,
     partitions: Found,
     memory: &'static mut [u8],
-) -> Result<&'static BoardVolume, ichor_hal_card::MountError> {
+) -> Result<&'static BoardVolume, MountError> {
     let partition = partitions?.fat()?;
     Ok(VOLUME.init(Volume::mount(card, partition, memory).await?))
 }
 
 /// Why there is no log on the card.
 enum NoLog {
-    Mount(ichor_hal_card::MountError),
-    Open(ichor_hal_card::OpenLogError),
+    Mount(MountError),
+    Open(OpenLogError),
 }
 
 impl core::fmt::Display for NoLog {

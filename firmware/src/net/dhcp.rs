@@ -23,7 +23,7 @@ const BATCH: usize = 64;
 /// (RFC 5227 §2.1.1 takes three probes and up to seven seconds; a server that
 /// is waited for takes less).
 const OWN_PROBES: u32 = 3;
-const OWN_PROBE_INTERVAL: Duration = Duration::from_millis(200);
+const OWN_PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Who we are on this link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,8 +31,7 @@
 //! | pump | frames both ways, the same for every driver |
 //! | [`lan95xx`], [`cdc_ecm`] | initialisation, link, framing |
 //!
-//! It keeps to what the netboot server needs. Not there: multicast (the
-//! filters let in the station's own address and broadcast), pause frames,
+//! It keeps to what the netboot server needs. Not there: pause frames,
 //! checksum offload, VLAN tags (a tagged frame of full length is too long),
 //! RNDIS and CDC-NCM, more than one adapter at a time.
 #![cfg_attr(not(test), no_std)]

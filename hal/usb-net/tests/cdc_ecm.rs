@@ -35,7 +35,7 @@ fn takes_the_ecm_configuration_and_the_adapters_address() {
     with_adapter(None, async |lab, adapter, _| {
         assert_eq!(lab.mac(), HardwareAddress::Ethernet(OWN));
         // Directed and broadcast.
-        assert_eq!(adapter.borrow().filter, Some(0x0C));
+        assert_eq!(adapter.borrow().filter, Some(0x0E));
         assert_eq!(
             lab.log(),
             [
@@ -50,10 +50,10 @@ fn takes_the_ecm_configuration_and_the_adapters_address() {
 fn is_promiscuous_for_another_address_of_the_board() {
     with_adapter(Some(MAC), async |lab, adapter, _| {
         assert_eq!(lab.mac(), HardwareAddress::Ethernet(MAC));
-        assert_eq!(adapter.borrow().filter, Some(0x0D));
+        assert_eq!(adapter.borrow().filter, Some(0x0F));
     });
     with_adapter(Some(OWN), async |_, adapter, _| {
-        assert_eq!(adapter.borrow().filter, Some(0x0C));
+        assert_eq!(adapter.borrow().filter, Some(0x0E));
     });
 }
 
@@ -180,7 +180,7 @@ fn stalls_are_cleared_and_endless_errors_have_it_configured_again() {
         lab.until("restarted", |lab| lab.counters().restarts == 1)
             .await;
         lab.until_up().await;
-        assert_eq!(adapter.borrow().filter, Some(0x0C));
+        assert_eq!(adapter.borrow().filter, Some(0x0E));
         adapter.borrow_mut().received.push_back(frame(2, 60));
         assert_eq!(lab.next().await, frame(2, 60));
         lab.send(&frame(3, 60));

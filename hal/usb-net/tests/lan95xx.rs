@@ -56,10 +56,10 @@ fn initialises_in_the_order_of_the_data_sheet() {
             Write(0x2C, 0x00F8_30A1),   // flow control
             Write(0x120, 0x8100),       // VLAN tag
             Write(0x130, 0),            // no checksum offload
-            Write(MAC_CR, 0x0080_0008), // transmitter; filters closed
+            Write(MAC_CR, 0x0088_0008), // transmitter; of the filters, multicast open
             Write(0x10, 4),             // transmitter on
-            Write(MAC_CR, 0x0080_000C), // receiver
-            Write(MAC_CR, 0x0010_000C), // link: full duplex, RCVOWN cleared
+            Write(MAC_CR, 0x0088_000C), // receiver
+            Write(MAC_CR, 0x0018_000C), // link: full duplex, RCVOWN cleared
             Write(0x2C, 0x00F8_30A0),   // and no back pressure
         ];
         assert_eq!(writes, expected.iter().collect::<Vec<_>>());
@@ -204,7 +204,7 @@ fn a_cable_pulled_and_put_back_into_something_else() {
         assert!(chip.borrow().sent.is_empty());
         assert_eq!(lab.counters().tx_no_link, 1);
         // Half duplex: RCVOWN set, FDPX cleared, back pressure on.
-        assert_eq!(chip.borrow().register(MAC_CR), 0x0080_000C);
+        assert_eq!(chip.borrow().register(MAC_CR), 0x0088_000C);
         assert_eq!(chip.borrow().register(0x2C), 0x00F8_30AF);
         assert_eq!(
             lab.log()[2..],
@@ -228,7 +228,7 @@ fn a_cable_moved_between_two_looks_is_noticed() {
             lab.logged("100 Mbit/s, half duplex") == 1
         })
         .await;
-        assert_eq!(chip.borrow().register(MAC_CR), 0x0080_000C);
+        assert_eq!(chip.borrow().register(MAC_CR), 0x0088_000C);
     });
 }
 

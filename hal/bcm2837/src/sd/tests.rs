@@ -9,7 +9,9 @@ use ichor_hal_card::{BLOCK, BlockError, Blocks};
 use super::host::{self, reg};
 use super::{Kind, Sd, route_pins};
 use crate::Bus;
+use crate::fake::Registers;
 use crate::fake::time::block_on;
+use crate::gpio::Gpio;
 
 const BASE_HZ: u32 = 200_000_000;
 const BLOCKS: usize = 2048;
@@ -368,25 +370,11 @@ fn errors_on_the_line_are_tried_again_slower() {
 
 #[test]
 fn the_pins_are_led_to_the_controller() {
-    let wide = Wide(RefCell::new([0x1249; 64]));
-    route_pins(&wide, || {});
-    let regs = wide.0.borrow();
-    assert_eq!(regs[0x10 / 4], 0x1249 | 0x3F00_0000);
-    assert_eq!(regs[0x14 / 4] & 0xFFF, 0xFFF);
-    assert_eq!((regs[0x94 / 4], regs[0x9C / 4]), (0, 0));
-}
-
-/// Registers that keep what is written.
-struct Wide(RefCell<[u32; 64]>);
-
-impl Bus for Wide {
-    fn read(&self, offset: usize) -> u32 {
-        self.0.borrow()[offset / 4]
-    }
-
-    fn write(&self, offset: usize, value: u32) {
-        self.0.borrow_mut()[offset / 4] = value;
-    }
-
-    fn barrier(&self) {}
+    let registers = Registers::new();
+    registers.write(0x10, 0x1249);
+    registers.write(0x14, 0x1249 << 12);
+    route_pins(&mut Gpio::new(&registers));
+    assert_eq!(registers.read(0x10), 0x1249 | 0x3F00_0000);
+    assert_eq!(registers.read(0x14), 0x1249 << 12 | 0xFFF);
+    assert_eq!((registers.read(0x94), registers.read(0x9C)), (0, 0));
 }

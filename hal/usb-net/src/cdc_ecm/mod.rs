@@ -23,8 +23,9 @@ use function::mac_of;
 use notification::{Notification, Notifications};
 
 const SET_ETHERNET_PACKET_FILTER: u8 = 0x43;
-/// Its bits (ECM 1.2 §6.2.4); see the crate's limits on multicast.
+/// Its bits (ECM 1.2 §6.2.4).
 const PROMISCUOUS: u16 = 1 << 0;
+const ALL_MULTICAST: u16 = 1 << 1;
 const DIRECTED: u16 = 1 << 2;
 const BROADCAST: u16 = 1 << 3;
 
@@ -108,7 +109,7 @@ impl<P: UsbPipe<pipe::Control, pipe::InOut>> CdcEcm<P> {
 
         let own = self.own_address().await.map_err(StartError::Request)?;
         let mac = mac.or(own).ok_or(StartError::NoAddress)?;
-        let mut filter = DIRECTED | BROADCAST;
+        let mut filter = DIRECTED | BROADCAST | ALL_MULTICAST;
         if Some(mac) != own {
             // ECM has no request to change what counts as directed.
             filter |= PROMISCUOUS;

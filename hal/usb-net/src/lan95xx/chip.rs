@@ -121,8 +121,12 @@ impl<P: UsbPipe<pipe::Control, pipe::InOut>> Chip<P> {
 
         self.start_phy().await?;
 
-        self.modify(Register::MacCr, bits::WIDER_FILTERS, bits::TX_ENABLE)
-            .await?;
+        self.modify(
+            Register::MacCr,
+            bits::OTHER_FILTERS,
+            bits::ALL_MULTICAST | bits::TX_ENABLE,
+        )
+        .await?;
         self.write(Register::TxCfg, bits::TX_ON).await?;
         // Last, so that the first frame meets a chip that is set up.
         self.modify(Register::MacCr, 0, bits::RX_ENABLE).await?;

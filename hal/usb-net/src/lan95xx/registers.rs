@@ -81,9 +81,12 @@ pub(crate) const BACK_PRESSURE: u32 = 0xF;
 pub(crate) const NO_RECEIVE_OWN: u32 = 1 << 23;
 /// [`Register::MacCr`]: full duplex.
 pub(crate) const FULL_DUPLEX: u32 = 1 << 20;
-/// [`Register::MacCr`]: everything, all multicast, or the multicast of the
-/// hash table is received; see the crate's limits.
-pub(crate) const WIDER_FILTERS: u32 = 1 << 19 | 1 << 18 | 1 << 13;
+/// [`Register::MacCr`]: all multicast is received: machines look for routers in
+/// a group, and the stack takes little of it.
+pub(crate) const ALL_MULTICAST: u32 = 1 << 19;
+/// [`Register::MacCr`]: everything, or the multicast of the hash table, is
+/// received.
+pub(crate) const OTHER_FILTERS: u32 = 1 << 18 | 1 << 13;
 /// [`Register::MacCr`]: transmitter on.
 pub(crate) const TX_ENABLE: u32 = 1 << 3;
 /// [`Register::MacCr`]: receiver on.

@@ -201,7 +201,7 @@ impl Device {
         endpoint
             .packets
             .extend(message.chunks(endpoint.max_packet).map(<[u8]>::to_vec));
-        if message.len() % endpoint.max_packet == 0 {
+        if message.len().is_multiple_of(endpoint.max_packet) {
             endpoint.packets.push_back(Vec::new());
         }
     }

@@ -61,8 +61,10 @@ impl Memory {
         let (region, offset) = self.at(bus, bytes.len());
         for (n, byte) in bytes.iter().enumerate() {
             // SAFETY: `at` keeps it inside the region, which is leaked memory
-            // of this size; for the aliasing see `buffer`.
-            unsafe { self.regions[region].bytes.add(offset + n).write(*byte) };
+            // of this size.
+            let to = unsafe { self.regions[region].bytes.add(offset + n) };
+            // SAFETY: as above; for the aliasing see `buffer`.
+            unsafe { to.write(*byte) };
         }
     }
 
