@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
+use crate::cm3::image;
 use crate::cross::{Compiler, Target};
 use crate::kernel::Kernel;
 use crate::steps::succeed;
@@ -23,6 +24,12 @@ pub(crate) struct Options {
     /// Optimise, as for use.
     #[arg(long)]
     pub release: bool,
+    /// Make a card image with it as well (cm3).
+    #[arg(long = "image")]
+    pub with_image: bool,
+    /// What else is on the card.
+    #[command(flatten)]
+    pub card: Option<image::Options>,
 }
 
 /// A board, or a check that a board will be possible.
@@ -38,9 +45,24 @@ pub(crate) enum Board {
 
 /// Builds for a board.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    ensure!(
+        options.with_image || options.card.is_none(),
+        "only a card image has data, files of the VideoCore, a size, a key or an --out: add --image"
+    );
+    ensure!(
+        !options.with_image || options.board == Board::Cm3,
+        "only the cm3 starts from a card image"
+    );
     match options.board {
         Board::Bastion => bastion(options),
-        Board::Cm3 => cm3().map(|built| println!("{}", built.image.display())),
+        Board::Cm3 => {
+            let built = cm3()?;
+            println!("{}", built.image.display());
+            if options.with_image {
+                image::make(&options.card.clone().unwrap_or_default())?;
+            }
+            Ok(())
+        }
         Board::FirmwareCheck => firmware_for_bare_metal(),
     }
 }

@@ -1,29 +1,44 @@
 //! `cargo xtask demo`: boots emulated machines from ichor and shows every step of them.
 
+mod server;
+
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ichor_lab::journal::Event;
 use ichor_lab::lab::Lab;
 use ichor_lab::node;
 use ichor_lab::qemu::{Machine, Via};
 
+use self::server::{News, Server};
 use crate::cargo;
 use crate::steps::succeed;
 
 /// What to boot, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// How many machines to boot.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=50))]
-    pub nodes: u8,
+    /// Who serves: this machine, or a virtual Raspberry Pi.
+    #[arg(long, value_enum, default_value_t = Board::Bastion)]
+    pub board: Board,
+    /// How many machines to boot; by default 3, or 1 from a Pi.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=50))]
+    pub nodes: Option<u8>,
     /// The way the machines' firmware boots: pxe, http, uboot or ipxe.
     #[arg(long, default_value_t = Via::Pxe)]
     pub via: Via,
+}
+
+/// Who serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Board {
+    /// The `ichor` binary on this machine.
+    Bastion,
+    /// The CM3's kernel8.img and card, on a Raspberry Pi in QEMU.
+    Cm3,
 }
 
 /// How long the machines may take for each two of them.
@@ -46,53 +61,55 @@ const STAGES: [&str; 7] = [
 
 /// Runs the demo.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    succeed(cargo().args(["build", "--quiet", "--package", "ichor-bastion"]))?;
     // Ctrl-C ends server and machines as well: they are in our process group.
-    let mut lab = Lab::new("demo", options.nodes)?.quiet();
-    lab.serve()?;
+    let nodes = options.nodes.unwrap_or(match options.board {
+        Board::Bastion => 3,
+        Board::Cm3 => 1,
+    });
+    if options.board == Board::Bastion {
+        succeed(cargo().args(["build", "--quiet", "--package", "ichor-bastion"]))?;
+    }
+    let mut lab = Lab::new("demo", nodes)?.quiet();
+    let (who, mut server) = match options.board {
+        Board::Bastion => ("ichor", Server::process(&mut lab)?),
+        Board::Cm3 => ("ichor on a virtual Pi", Server::pi(&lab)?),
+    };
     println!(
-        "ichor serves {} to {} machines that boot by {}",
+        "{who} serves {} to {nodes} {}, booting by {}",
         lab.data().path().display(),
-        options.nodes,
+        if nodes == 1 { "machine" } else { "machines" },
         options.via
     );
-    let machines: Result<Vec<Machine>> = (1..=options.nodes)
+    let machines: Result<Vec<Machine>> = (1..=nodes)
         .map(|number| lab.power_on_at_once(number, options.via))
         .collect();
-    let mut show = Show::new(machines?);
-    let patience = PATIENCE * u32::from(options.nodes.div_ceil(2));
-    let outcome = watch(&mut lab, &mut show, patience);
+    let mut show = Show::new(machines?, server.powered_on()?);
+    let patience = PATIENCE * u32::from(nodes.div_ceil(2));
+    let outcome = watch(&mut lab, &mut server, &mut show, patience);
     let folder = lab.folder().display();
     println!("\n{}", show.table());
     println!("Consoles, journal, log and wire.pcapng are in {folder}");
     if let Err(error) = outcome {
-        let log = lab.ichor()?.log().tail(15);
+        let log = server.last_words(&mut lab)?;
         bail!("{error}\n{}ichor's log ends:\n{log}", show.last_words());
     }
     Ok(())
 }
 
 /// Follows server and machines until all are up.
-fn watch(lab: &mut Lab, show: &mut Show, patience: Duration) -> Result<()> {
+fn watch(lab: &mut Lab, server: &mut Server, show: &mut Show, patience: Duration) -> Result<()> {
     let deadline = Instant::now() + patience;
-    let mut seen = 0;
     loop {
-        let ichor = lab.ichor()?;
-        let start = ichor.journal().start();
-        let lines = ichor.journal().lines_from(seen);
-        seen += lines.len();
-        for line in lines {
-            if let Some(event) = Event::parse(&line.text) {
-                show.journal(&event, start + line.at);
+        for news in server.news(lab)? {
+            match news {
+                News::Own(at, stage, detail) => show.own(at, stage, detail),
+                News::Machine(at, event) => show.journal(&event, at),
             }
         }
         show.consoles();
         show.draw();
         if show.nodes.iter().all(Node::is_up) {
             return Ok(());
-        }
-        if !lab.ichor()?.is_running() {
-            bail!("ichor ended");
         }
         if let Some(node) = show.nodes.iter().find(|node| node.has_given_up()) {
             bail!("{} ended before it was up", node.machine.name());
@@ -156,15 +173,46 @@ impl Node {
     }
 }
 
+/// A Pi that serves, and how far it came.
+struct Pi {
+    powered_on: Instant,
+    steps: Vec<Step>,
+}
+
+impl Pi {
+    fn note(&mut self, terminal: bool, at: Instant, stage: String, detail: String) {
+        // A link that comes again is told by the log.
+        if self.steps.iter().any(|step| step.stage == stage) {
+            return;
+        }
+        let at = at.saturating_duration_since(self.powered_on);
+        if !terminal {
+            println!("{:7.1} s  {:8} {stage:10} {detail}", at.as_secs_f64(), "pi");
+        }
+        self.steps.push(Step { at, stage, detail });
+    }
+
+    /// Seconds from power-on to each step, in one line.
+    fn row(&self) -> String {
+        let steps = self.steps.iter();
+        let steps: Vec<String> = steps
+            .map(|step| format!("{} {:.1} s", step.stage, step.at.as_secs_f64()))
+            .collect();
+        format!("{:8}power-on → {}", "pi", steps.join(" → "))
+    }
+}
+
 /// The machines, as a picture in a terminal or as plain lines elsewhere.
 struct Show {
+    /// The Pi that serves, if one does.
+    pi: Option<Pi>,
     nodes: Vec<Node>,
     terminal: bool,
     drawn: bool,
 }
 
 impl Show {
-    fn new(machines: Vec<Machine>) -> Self {
+    fn new(machines: Vec<Machine>, pi: Option<Instant>) -> Self {
         let nodes = machines.into_iter().map(|machine| Node {
             machine,
             steps: Vec::new(),
@@ -172,14 +220,29 @@ impl Show {
             failed: false,
         });
         Self {
+            pi: pi.map(|powered_on| Pi {
+                powered_on,
+                steps: Vec::new(),
+            }),
             nodes: nodes.collect(),
             terminal: io::stdout().is_terminal(),
             drawn: false,
         }
     }
 
+    /// Takes what the Pi tells of itself.
+    fn own(&mut self, at: Instant, stage: String, detail: String) {
+        if let Some(pi) = &mut self.pi {
+            pi.note(self.terminal, at, stage, detail);
+        }
+    }
+
     /// Takes an event of the server's journal.
     fn journal(&mut self, event: &Event, at: Instant) {
+        if event.stage == "offer" {
+            let mac = event.mac.clone().unwrap_or_default();
+            self.own(at, "OFFER".to_owned(), format!("to {mac}"));
+        }
         let node = self
             .nodes
             .iter_mut()
@@ -229,9 +292,17 @@ impl Show {
         }
         let mut picture = String::new();
         if self.drawn {
-            let _ = write!(picture, "\x1b[{}A", self.nodes.len());
+            let _ = write!(
+                picture,
+                "\x1b[{}A",
+                self.nodes.len() + usize::from(self.pi.is_some())
+            );
         }
         self.drawn = true;
+        if let Some(pi) = &self.pi {
+            let line: String = pi.row().chars().take(WIDTH).collect();
+            let _ = writeln!(picture, "\x1b[2K{line}");
+        }
         for node in &self.nodes {
             let now = node
                 .reached("up")
@@ -252,7 +323,11 @@ impl Show {
 
     /// Seconds per stage and machine.
     fn table(&self) -> String {
-        let mut table = format!("{:8}", "seconds");
+        let mut table = String::new();
+        if let Some(pi) = &self.pi {
+            let _ = writeln!(table, "{}", pi.row());
+        }
+        let _ = write!(table, "{:8}", "seconds");
         for stage in STAGES.into_iter().chain(["in all"]) {
             let _ = write!(table, "{stage:>10}");
         }

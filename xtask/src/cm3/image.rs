@@ -35,6 +35,7 @@ const LARGEST_MIB: u32 = 1 << 20;
 
 /// What to put on the card.
 #[derive(Debug, Clone, Default, Args)]
+#[group(id = "card")]
 pub(crate) struct Options {
     /// The data folder: groups, profiles, assets, ichor.toml.
     #[arg(long, value_name = "DIR")]
