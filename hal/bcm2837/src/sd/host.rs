@@ -203,6 +203,9 @@ impl<B: Bus> Host<B> {
             for word in block.as_chunks_mut::<4>().0 {
                 *word = self.bus.read(reg::DATA).to_le_bytes();
             }
+            // A fast card always has the next block: without this nobody else
+            // would run until the last one.
+            yield_now().await;
         }
         if result.is_ok() {
             result = self.wait_for(DATA_DONE, DATA).await;
@@ -231,6 +234,7 @@ impl<B: Bus> Host<B> {
                 // The one register that may be written without a pause.
                 self.bus.write(reg::DATA, u32::from_le_bytes(*word));
             }
+            yield_now().await;
         }
         if result.is_ok() {
             // Comes when the card is no longer busy.
