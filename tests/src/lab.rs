@@ -146,6 +146,12 @@ impl Lab {
         self.sockets.path(ICHOR)
     }
 
+    /// The socket of the switch that machine `number` is plugged into, for a
+    /// machine of another kind.
+    pub fn machine_wire(&self, number: u8) -> PathBuf {
+        self.sockets.path(&node_name(number))
+    }
+
     /// The tools that machines are built with.
     pub fn tools(&self) -> &Tools {
         &self.tools

@@ -1,6 +1,7 @@
 //! The virtual lab: a switch with faults, machines in QEMU, real clients.
 
 pub mod bridge;
+pub mod browser;
 pub mod checksum;
 pub mod clients;
 pub mod cm3;
@@ -17,6 +18,7 @@ pub mod lab;
 pub mod lan95xx;
 pub mod netns;
 pub mod node;
+pub mod offer;
 mod pcap;
 pub mod peers;
 pub mod push;

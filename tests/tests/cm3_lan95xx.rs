@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
+use ichor_lab::browser;
 use ichor_lab::checksum::sha256;
 use ichor_lab::cm3::{self, Board};
 use ichor_lab::lab::{SERVER, folder};
@@ -18,9 +19,6 @@ use ichor_lab::raspi::Attach;
 use ichor_lab::switch::{Port, Switch};
 use ichor_lab::tools::{Set, Tools};
 use ichor_lab::usbredir::Status;
-
-#[path = "lan95xx/browser.rs"]
-mod browser;
 
 mod raw;
 

@@ -4,12 +4,13 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
-use ichor_lab::switch::Port;
 use smoltcp::iface::{Config, Interface, SocketSet, SocketStorage};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant as StackInstant;
 use smoltcp::wire::{EthernetAddress, IpCidr};
+
+use crate::switch::Port;
 
 const HTTP: u16 = 8080;
 const RECEIVE: usize = 32 * 1024;
@@ -18,7 +19,10 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Fetches `path` from `server` and gives its body. `progress` hears how much
 /// of it has come whenever there is more.
-pub(crate) fn fetch(
+///
+/// # Errors
+/// It does not come whole within `patience`, or `progress` fails.
+pub fn fetch(
     port: &Port,
     (mac, address): ([u8; 6], Ipv4Addr),
     (server, path): (Ipv4Addr, &str),
