@@ -225,7 +225,7 @@ async fn serve(spawner: Spawner, parts: Parts) {
     }
     let key = Key::load(files).await;
     let service = &*SERVICE.init_with(|| Service::new(storage.updates, key, &mut rng));
-    start(spawner, restart(service));
+    start(spawner, restart(service, card));
     let site = Site::new(files, journal, catalogs);
     let site = &*SITE.init(site.with_health(health).with_updates(service));
     for (n, buffers) in CONNECTION_BUFFERS.take().iter_mut().enumerate() {

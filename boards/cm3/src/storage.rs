@@ -1,6 +1,7 @@
 //! The card: the data folder, the lease log, and what is said when they are
 //! missing.
 
+use embassy_time::{Duration, Timer};
 use ichor::net::status::Health;
 use ichor_hal_bcm2837::Mmio;
 use ichor_hal_bcm2837::gpio::Gpio;
@@ -57,7 +58,7 @@ pub(crate) async fn open(
     memory: &'static mut [u8],
     health: &Health,
 ) -> Storage {
-    let partitions = card.partitions().await;
+    let partitions = partitions(card).await;
     let volume = match mount(card, partitions, memory).await {
         Ok(volume) => Some(volume),
         Err(error) => {
@@ -87,6 +88,24 @@ pub(crate) async fn open(
         updates: volume.map_or(CardUpdates::none(), CardUpdates::new),
         log,
     }
+}
+
+/// Attempts at a card, before the board goes on without one, and the pause
+/// between them: one that was cut off by a reset may need a moment.
+const ATTEMPTS: usize = 3;
+const PAUSE: Duration = Duration::from_millis(100);
+
+async fn partitions(card: &'static BoardCard) -> Found {
+    let mut found = card.partitions().await;
+    for _ in 1..ATTEMPTS {
+        let Err(MountError::Card(error)) = found else {
+            break;
+        };
+        defmt::warn!("card: {}: trying again", defmt::Display2Format(&error));
+        Timer::after(PAUSE).await;
+        found = card.partitions().await;
+    }
+    found
 }
 
 type Found = Result<Partitions, MountError>;

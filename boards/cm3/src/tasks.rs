@@ -26,7 +26,7 @@ use crate::capacity::{
     REPLIES, SEND_BUFFER, TFTP_PORTS, TFTP_RECEIVE_BUFFER, TFTP_RECEIVED, TFTP_SEND_BUFFER,
     TFTP_SENT, TRANSFERS,
 };
-use crate::storage::{BoardFiles, BoardLog, BoardUpdates, BoardVolume};
+use crate::storage::{BoardCard, BoardFiles, BoardLog, BoardUpdates, BoardVolume};
 
 pub(crate) type BoardDivert = Divert<FRAMES, FRAMES>;
 pub(crate) type BoardDhcp = dhcp::Server<LEASES, REPLIES, PROBES>;
@@ -228,9 +228,10 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Restarts the board when a new program is in its place.
 #[embassy_executor::task]
-pub(crate) async fn restart(service: &'static Service<BoardUpdates>) {
+pub(crate) async fn restart(service: &'static Service<BoardUpdates>, card: &'static BoardCard) {
     service.restart().await;
     Timer::after(LAST_WORDS).await;
+    card.retire().await;
     defmt::info!("restarting into the new program");
     console::flush();
     reset();

@@ -35,6 +35,12 @@ impl<B: Blocks> Card<B> {
         Partitions::parse(&first, count)
     }
 
+    /// Waits for the transfer that is under way and lets none begin after it:
+    /// before a reset, which would cut it off.
+    pub async fn retire(&self) {
+        core::mem::forget(self.blocks.lock().await);
+    }
+
     /// Reads blocks of a partition.
     pub(crate) async fn read(
         &self,
