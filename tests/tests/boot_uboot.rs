@@ -26,6 +26,18 @@ fn a_machine_boots_by_u_boot() -> Result<()> {
     a_machine_boots("boot_uboot", Via::Uboot, [], &STAGES, patience)
 }
 
+/// Over a bad cable the last ACK for the initrd, the last file, may be lost. Then
+/// the server notes it only when it gives up waiting.
+const STAGES_OVER_A_BAD_CABLE: [&str; 7] = [
+    "discover",
+    "offer",
+    "bound",
+    "boot-file",
+    "kernel",
+    "bound",
+    "config",
+];
+
 #[test]
 fn it_also_boots_over_a_bad_cable() -> Result<()> {
     let patience = Duration::from_secs(300);
@@ -34,7 +46,7 @@ fn it_also_boots_over_a_bad_cable() -> Result<()> {
         "boot_uboot_bad_cable",
         Via::Uboot,
         faults,
-        &STAGES,
+        &STAGES_OVER_A_BAD_CABLE,
         patience,
     )
 }

@@ -392,6 +392,38 @@ fn pauses_double_and_end() {
     }
 }
 
+/// U-Boot over a bad cable: its last ACK is lost, and it is on to the next file.
+#[test]
+fn who_asks_for_another_file_has_the_last_one() {
+    let missing = |stage| (stage, "assets/a (the last ACK is missing)".to_owned());
+    let mut bench = bench(100);
+    bench.read("a", WINDOW);
+    assert_eq!(bench.ack(1, 0), ["1 data 1 100"]);
+    let other_port = SocketAddrV4::new(*CLIENT.ip(), CLIENT.port() + 1);
+    let other_file = request("b", Mode::Octet, NONE);
+    bench.get(0, other_port, &other_file);
+    assert_eq!(bench.events()[0], missing(Stage::File));
+    assert_eq!(bench.server.stats().completed, 1);
+    // Should it still want the block, it gets it; it is counted once.
+    bench.wait();
+    assert!(bench.sent().contains(&"1 data 1 100".to_owned()));
+    assert!(bench.ack(1, 1).is_empty());
+    let told = |events: &[(Stage, String)]| events.iter().filter(|e| e.0 == Stage::File).count();
+    assert_eq!(told(&bench.events()), 1);
+    assert_eq!(bench.server.stats().completed, 1);
+}
+
+#[test]
+fn a_lost_last_ack_is_no_failure() {
+    let mut bench = bench(100);
+    bench.read("a", WINDOW);
+    bench.ack(1, 0);
+    assert_eq!(bench.vanish(), ["1 data 1 100"]);
+    let want = "assets/a (the last ACK is missing)".to_owned();
+    assert_eq!(bench.events(), [(Stage::File, want)]);
+    assert_eq!(bench.server.stats().failed, 0);
+}
+
 #[test]
 fn a_quick_client_is_not_kept_waiting_for_a_lost_packet() {
     let mut bench = bench(9000);

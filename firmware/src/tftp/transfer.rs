@@ -134,6 +134,9 @@ pub(super) struct Transfer<F> {
     pub(super) generation: u16,
     /// When [`on_timeout`](Self::on_timeout) is due.
     pub(super) deadline: Instant,
+    /// Whether its end is in the books already. It may linger: to tell the
+    /// client of an error, or until its last block is acknowledged.
+    pub(super) noted: bool,
     /// When the client last made progress.
     heard: Instant,
     retry_after: Duration,
@@ -172,6 +175,7 @@ impl<F> Transfer<F> {
             caution,
             generation,
             deadline: Instant::MAX,
+            noted: false,
             heard: now,
             retry_after: RETRY_FIRST,
             phase: Phase::Opening { asked: false },
@@ -223,9 +227,11 @@ impl<F> Transfer<F> {
         self.window.timeouts() >= 2
     }
 
-    /// Whether its end was noted already.
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Closing(_) | Phase::Over)
+    /// Whether nothing but the last ACK may be missing. Who has the whole file
+    /// sends it once and is gone (RFC 1350 §6), so it may be lost for good.
+    pub(super) fn is_all_sent(&self) -> bool {
+        let answered = self.has_progress() || !self.options.is_empty();
+        self.phase == Phase::Sending && answered && self.window.all_sent()
     }
 
     /// Time since the client's last progress.

@@ -1,6 +1,7 @@
 //! What is counted, logged and journalled when a transfer ends or a request
 //! is refused, and which clients are to be treated with care.
 
+use core::mem;
 use core::net::SocketAddrV4;
 
 use embassy_time::Instant;
@@ -17,8 +18,8 @@ use crate::journal::{Record, Stage};
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Ending<'a> {
     Completed,
-    /// The last block was sent, but the client asked for another file
-    /// instead of acknowledging it.
+    /// All was sent, but instead of the last ACK there was a request for
+    /// another file, or silence.
     Unacknowledged,
     /// The client wanted to know the size, or nothing any more.
     Unwanted,
@@ -36,19 +37,35 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
         let Some(transfer) = self.transfer(slot) else {
             return;
         };
-        let ending = if transfer.is_over() {
-            None
-        } else if !transfer.has_progress() {
-            Some(Ending::Unwanted)
-        } else if transfer.window().all_sent() {
-            Some(Ending::Unacknowledged)
+        let ending = if !transfer.has_progress() {
+            Ending::Unwanted
+        } else if transfer.is_all_sent() {
+            Ending::Unacknowledged
         } else {
-            Some(Ending::StartedOver)
+            Ending::StartedOver
         };
-        if let Some(ending) = ending {
-            self.end(slot, now, ending, journal);
-        }
+        self.end(slot, now, ending, journal);
         self.release(slot);
+    }
+
+    /// Notes what a client must have by now, since it asks for another file
+    /// from another port. The last block is still offered: behind a NAT that
+    /// other client may be another machine.
+    pub(super) fn note_all_sent(
+        &mut self,
+        from: SocketAddrV4,
+        path: &Path,
+        now: Instant,
+        journal: &impl Record,
+    ) {
+        for slot in 0..TRANSFERS {
+            let asks_for_another = self.transfer(slot).is_some_and(|transfer| {
+                transfer.peer.ip() == from.ip() && transfer.path != *path && transfer.is_all_sent()
+            });
+            if asks_for_another {
+                self.end(slot, now, Ending::Unacknowledged, journal);
+            }
+        }
     }
 
     /// Ends a stalled transfer of a client that asks for the same file from
@@ -62,10 +79,7 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
     ) {
         let stalled = self.slots.iter().position(|slot| {
             slot.as_ref().is_some_and(|transfer| {
-                transfer.peer.ip() == from.ip()
-                    && transfer.path == *path
-                    && transfer.is_stalled()
-                    && !transfer.is_over()
+                transfer.peer.ip() == from.ip() && transfer.path == *path && transfer.is_stalled()
             })
         });
         if let Some(slot) = stalled {
@@ -74,7 +88,7 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
         }
     }
 
-    /// Keeps the books on a transfer that is over. It stays in its slot.
+    /// Keeps the books on a transfer that is over, once. It stays in its slot.
     pub(super) fn end(
         &mut self,
         slot: usize,
@@ -82,9 +96,13 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
         ending: Ending<'_>,
         journal: &impl Record,
     ) {
-        let Some(transfer) = self.slots.get(slot).and_then(Option::as_ref) else {
+        let Some(transfer) = self.slots.get_mut(slot).and_then(Option::as_mut) else {
             return;
         };
+        if mem::replace(&mut transfer.noted, true) {
+            return;
+        }
+        let transfer = &*transfer;
         let peer = transfer.peer;
         let ip = *peer.ip();
         let path = transfer.candidate();
@@ -96,11 +114,16 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
                 let ms = now.saturating_duration_since(transfer.started).as_millis();
                 let blksize = transfer.blksize();
                 let window = transfer.window().size();
+                let missing = match ending {
+                    Ending::Unacknowledged => " (the last ACK is missing)",
+                    _ => "",
+                };
                 info!(
-                    "tftp: {} has {}: {} bytes in {} ms, blksize {}, window {}, {} resent",
-                    peer, path, len, ms, blksize, window, resent
+                    "tftp: {} has {}: {} bytes in {} ms, blksize {}, window {}, {} resent{}",
+                    peer, path, len, ms, blksize, window, resent, missing
                 );
-                journal.record(now, ip.into(), stage_of(path), format_args!("{path}"));
+                let detail = format_args!("{path}{missing}");
+                journal.record(now, ip.into(), stage_of(path), detail);
                 self.stats.completed += 1;
                 if transfer.caution == Caution::None {
                     self.troubled.succeeded(ip);

@@ -253,9 +253,7 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
             Ok(Repr::Error { code, message }) => {
                 // An unknown sender is not answered: errors never are.
                 if let Some(slot) = self.slot_of(from, local) {
-                    if self.transfer(slot).is_some_and(|t| !t.is_over()) {
-                        self.end(slot, now, Ending::ClientError(code, message), journal);
-                    }
+                    self.end(slot, now, Ending::ClientError(code, message), journal);
                     self.release(slot);
                 }
             }
@@ -296,6 +294,7 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
             self.end_for_another(slot, now, journal);
         }
         self.end_stalled(from, &path, now, journal);
+        self.note_all_sent(from, &path, now, journal);
         let Some(slot) = self.vacant_slot(now, journal) else {
             self.stats.overloaded += 1;
             if let Some(missed) = self.overloaded.count(now) {
@@ -482,9 +481,16 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
                 continue;
             };
             if transfer.deadline <= now {
-                if transfer.on_timeout(now) == Timeout::GiveUp {
-                    transfer.close(Refusal::GaveUp);
-                    self.end(slot, now, Ending::BrokenOff(Refusal::GaveUp), journal);
+                match transfer.on_timeout(now) {
+                    Timeout::GiveUp if transfer.is_all_sent() => {
+                        self.end(slot, now, Ending::Unacknowledged, journal);
+                        self.release(slot);
+                    }
+                    Timeout::GiveUp => {
+                        transfer.close(Refusal::GaveUp);
+                        self.end(slot, now, Ending::BrokenOff(Refusal::GaveUp), journal);
+                    }
+                    Timeout::Repeat => {}
                 }
                 self.enqueue(slot);
             } else {
@@ -521,9 +527,7 @@ impl<F, const TRANSFERS: usize> Server<F, TRANSFERS> {
         if silence < EVICT_AFTER {
             return None;
         }
-        if self.transfer(slot).is_some_and(|t| !t.is_over()) {
-            self.end(slot, now, Ending::BrokenOff(Refusal::GaveUp), journal);
-        }
+        self.end(slot, now, Ending::BrokenOff(Refusal::GaveUp), journal);
         self.release(slot);
         Some(slot)
     }
