@@ -7,3 +7,9 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod config;
+pub mod engine;
+mod error;
+pub mod kinds;
+
+pub use error::{Error, Result};
