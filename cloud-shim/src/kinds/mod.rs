@@ -3,10 +3,38 @@
 //! One file for each; a kind is a plain struct that says how a part shall be,
 //! and implements [`Resource`].
 
+mod bucket;
+mod dhcp_options;
+mod endpoints;
+mod gateways;
+mod groups;
+mod identity;
+mod image;
+mod interface;
+mod nat;
+mod routes;
+mod scaling;
+mod schedules;
+mod subnet;
+mod template;
 mod vpc;
 
 use std::collections::BTreeSet;
 
+pub use bucket::{Bucket, Content};
+pub use dhcp_options::DhcpOptions;
+pub use endpoints::{ConnectEndpoint, GatewayEndpoint};
+pub use gateways::{EgressOnlyGateway, InternetGateway};
+pub use groups::{GroupPeer, GroupRule, SecurityGroup};
+pub use identity::{Profile, Role};
+pub use image::LoaderImage;
+pub use interface::Interface;
+pub use nat::{Address, NatGateway};
+pub use routes::RouteTable;
+pub use scaling::Group;
+pub use schedules::ScheduleGroup;
+pub use subnet::Subnet;
+pub use template::{ImageSource, Template, TemplateInterface};
 pub use vpc::Vpc;
 
 use crate::api::Id;
@@ -214,4 +242,40 @@ macro_rules! kinds {
 kinds! {
     /// A VPC.
     Vpc = "VPC",
+    /// A DHCP option set.
+    DhcpOptions = "DHCP options",
+    /// A subnet.
+    Subnet = "subnet",
+    /// An internet gateway.
+    InternetGateway = "internet gateway",
+    /// An egress-only internet gateway.
+    EgressOnlyGateway = "egress-only internet gateway",
+    /// A security group.
+    SecurityGroup = "security group",
+    /// A network interface.
+    Interface = "network interface",
+    /// An elastic address.
+    Address = "elastic address",
+    /// A NAT gateway.
+    NatGateway = "NAT gateway",
+    /// A route table.
+    RouteTable = "route table",
+    /// A gateway endpoint.
+    GatewayEndpoint = "gateway endpoint",
+    /// An EC2 Instance Connect endpoint.
+    ConnectEndpoint = "instance connect endpoint",
+    /// A role.
+    Role = "IAM role",
+    /// An instance profile.
+    Profile = "instance profile",
+    /// A bucket.
+    Bucket = "S3 bucket",
+    /// An image of a node's loader.
+    LoaderImage = "machine image",
+    /// A launch template.
+    Template = "launch template",
+    /// A group of schedules.
+    ScheduleGroup = "schedule group",
+    /// An Auto Scaling group.
+    Group = "Auto Scaling group",
 }
