@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod config;
+pub mod design;
 pub mod engine;
 mod error;
 pub mod kinds;

@@ -18,6 +18,8 @@ pub struct Template {
     pub profile: Option<Part>,
     /// Its network interface.
     pub interface: TemplateInterface,
+    /// A second one, which exists: one instance at a time.
+    pub second_interface: Option<Part>,
     /// Root volume in GiB.
     pub root_gib: u32,
     /// Plain text.
