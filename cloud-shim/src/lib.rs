@@ -9,8 +9,10 @@
 pub mod api;
 pub mod config;
 pub mod design;
+pub mod down;
 pub mod engine;
 mod error;
 pub mod kinds;
+pub mod leftovers;
 
 pub use error::{Error, Result};
