@@ -14,5 +14,6 @@ pub mod engine;
 mod error;
 pub mod kinds;
 pub mod leftovers;
+pub mod price;
 
 pub use error::{Error, Result};
