@@ -10,6 +10,7 @@ pub mod api;
 pub mod config;
 pub mod engine;
 mod error;
+pub mod fake;
 pub mod kinds;
 
 pub use error::{Error, Result};
