@@ -11,6 +11,7 @@ pub mod config;
 pub mod down;
 pub mod engine;
 mod error;
+pub mod fake;
 pub mod kinds;
 pub mod leftovers;
 
