@@ -31,6 +31,8 @@ pub struct Template {
     pub profile: Option<Part>,
     /// Its network interface.
     pub interface: TemplateInterface,
+    /// A second one, which exists: one instance at a time.
+    pub second_interface: Option<Part>,
     /// Root volume in GiB.
     pub root_gib: u32,
     /// Plain text.
@@ -100,6 +102,7 @@ impl Template {
             instance_type: self.instance_type.clone(),
             profile: self.profile.as_ref().map(|part| ids.told(part)),
             interface,
+            second_interface: self.second_interface.as_ref().map(|part| ids.told(part)),
             root: RootVolume {
                 device,
                 size_gib: self.root_gib,
@@ -128,6 +131,7 @@ fn fields(data: &LaunchData) -> Fields {
         instance_type,
         profile,
         interface,
+        second_interface,
         root,
         user_data,
         metadata_hops,
@@ -169,6 +173,10 @@ fn fields(data: &LaunchData) -> Fields {
         ("instance-type", instance_type.into()),
         ("profile", profile.as_deref().unwrap_or("none").into()),
         ("interface", interface),
+        (
+            "second-interface",
+            second_interface.as_deref().unwrap_or("none").into(),
+        ),
         ("root-device", (&root.device).into()),
         (
             "root-volume",
@@ -210,6 +218,7 @@ impl Resource for Template {
             .into_iter()
             .chain(&self.profile)
             .chain(interface)
+            .chain(&self.second_interface)
             .cloned()
             .collect()
     }
