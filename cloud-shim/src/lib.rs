@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod config;
+pub mod design;
 pub mod down;
 pub mod engine;
 mod error;
