@@ -48,7 +48,7 @@ pub struct Content {
 impl Bucket {
     /// Name of the lab's bucket.
     pub fn name(context: &Context) -> String {
-        format!("ichor-{}-{}", context.lab, context.account)
+        crate::design::bucket_name(&context.lab, &context.account)
     }
 
     /// Writes what is missing or different, then deletes what is not wanted.
