@@ -8,9 +8,11 @@
 
 pub mod api;
 pub mod config;
+pub mod design;
 pub mod down;
 pub mod engine;
 mod error;
+pub mod fake;
 pub mod kinds;
 pub mod leftovers;
 
