@@ -15,5 +15,6 @@ mod error;
 pub mod fake;
 pub mod kinds;
 pub mod leftovers;
+pub mod price;
 
 pub use error::{Error, Result};
