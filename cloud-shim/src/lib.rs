@@ -14,5 +14,7 @@ pub mod engine;
 mod error;
 pub mod kinds;
 pub mod leftovers;
+pub mod node;
+pub mod status;
 
 pub use error::{Error, Result};
