@@ -15,6 +15,8 @@ mod error;
 pub mod fake;
 pub mod kinds;
 pub mod leftovers;
+pub mod node;
 pub mod price;
+pub mod status;
 
 pub use error::{Error, Result};
