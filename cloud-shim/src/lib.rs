@@ -11,5 +11,6 @@ pub mod config;
 pub mod engine;
 mod error;
 pub mod kinds;
+pub mod loader;
 
 pub use error::{Error, Result};
