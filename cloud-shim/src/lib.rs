@@ -8,9 +8,13 @@
 
 pub mod api;
 pub mod config;
+pub mod design;
+pub mod down;
 pub mod engine;
 mod error;
+pub mod fake;
 pub mod kinds;
+pub mod leftovers;
 pub mod loader;
 
 pub use error::{Error, Result};
