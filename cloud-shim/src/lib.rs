@@ -15,6 +15,7 @@ mod error;
 pub mod fake;
 pub mod kinds;
 pub mod leftovers;
+pub mod loader;
 pub mod node;
 pub mod price;
 pub mod status;
