@@ -308,12 +308,13 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused() {
-        let refusal = |change: fn(&mut Config)| {
+        type Change = fn(&mut Config);
+        let refusal = |change: Change| {
             let mut config = Config::default();
             change(&mut config);
             containers(&config).expect_err("it is refused").to_string()
         };
-        let cases: [(fn(&mut Config), &str); 5] = [
+        let cases: [(Change, &str); 5] = [
             (
                 |config| config.images.pihole = "pihole/pihole:2025.03.0".into(),
                 "pi-hole 6",

@@ -177,7 +177,6 @@ fn files(config: &Config, bucket: &str) -> [File; 6] {
                 "{\n",
                 "  \"bridge\": \"none\",\n",
                 "  \"iptables\": false,\n",
-                "  \"ip6tables\": false,\n",
                 "  \"ip-forward\": false,\n",
                 "  \"log-driver\": \"none\"\n",
                 "}\n"

@@ -57,6 +57,15 @@ both_addresses() {
   return 1
 }
 
+# First, since they bring the way in: SSH through the Instance Connect endpoint.
+step="installing packages (from S3, by the gateway endpoint)"
+packages=(ec2-instance-connect awscli-2 docker)
+if ! rpm --query --quiet "${packages[@]}"; then
+  dnf --assumeyes --quiet install "${packages[@]}"
+  systemctl daemon-reload
+  systemctl try-restart sshd.service
+fi
+
 step="waiting for instance metadata to list $STACK_ADDRESS beside $ADDRESS: is it a secondary address of the interface?"
 for ((tries = 1; ; tries++)); do
   mac=$(both_addresses) && break
@@ -81,10 +90,6 @@ if [[ ! -L $mask ]]; then
   ln -s /dev/null "$mask"
   networkctl reload
 fi
-
-step="installing packages (from S3, by the gateway endpoint)"
-packages=(awscli-2 docker ec2-instance-connect)
-rpm --query --quiet "${packages[@]}" || dnf --assumeyes --quiet install "${packages[@]}"
 
 step="fetching s3://$BUCKET"
 mkdir -p "$here" "$state/loaded"
@@ -137,7 +142,14 @@ while read -r image; do
 done <"$here/images"
 
 step="starting containers"
-systemctl start "${services[@]}"
+able=()
+for service in "${services[@]}"; do
+  for image in "${missing[@]}"; do
+    grep --quiet --fixed-strings " $image" "$units/$service" && continue 2
+  done
+  able+=("$service")
+done
+systemctl start "${able[@]}"
 if ((${#missing[@]} > 0)); then
   step="looking for images that can neither be pulled nor are in the bundle: ${missing[*]}"
   exit 1
