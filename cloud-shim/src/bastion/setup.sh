@@ -28,13 +28,13 @@ ended() {
 }
 trap ended EXIT
 
-# Makes $2 the same as $1, with mode $3. If it was not, service $4 needs a restart.
-restart=()
+# Makes $2 the same as $1, with mode $3. If it was not, unit $4 is stopped
+# before: all are started at the end, also if this is cut short and run again.
 place() {
   if cmp --silent "$1" "$2"; then return; fi
-  mkdir -p "$(dirname "$2")"
+  if systemctl --quiet is-active "$4"; then systemctl stop "$4"; fi
+  mkdir -p "${2%/*}"
   install --mode="$3" "$1" "$2"
-  restart+=("$4")
 }
 
 meta() {
@@ -103,7 +103,7 @@ step="checking what was fetched from s3://$BUCKET: cloud-up mends the bucket"
 step="starting ichor"
 place "$here/bin/ichor" /usr/local/bin/ichor 755 ichor.service
 place "$here/bin/ichor-make-room" /usr/local/sbin/ichor-make-room 755 ichor-make-room.timer
-for old in "$units"/ichor-mirror-*.service "$units"/ichor-pihole.service; do
+for old in "$units"/ichor-mirror-*.service; do
   name=${old##*/}
   if [[ ! -e $here/units/$name ]]; then
     systemctl stop "$name"
@@ -118,7 +118,6 @@ for unit in "$here"/units/*.service "$here"/units/*.timer "$here"/units/*.servic
   case $name in ichor-mirror-*.service | ichor-pihole.service | *.timer) services+=("$name") ;; esac
 done
 systemctl daemon-reload
-((${#restart[@]} == 0)) || systemctl try-restart "${restart[@]}"
 systemctl start ichor.service
 tell "ichor serves http://$STACK_ADDRESS:8080"
 
