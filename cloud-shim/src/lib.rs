@@ -9,8 +9,13 @@
 pub mod api;
 pub mod bastion;
 pub mod config;
+pub mod design;
+pub mod down;
 pub mod engine;
 mod error;
+pub mod fake;
 pub mod kinds;
+pub mod leftovers;
+pub mod price;
 
 pub use error::{Error, Result};

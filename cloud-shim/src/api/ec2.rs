@@ -395,6 +395,8 @@ pub struct LaunchData {
     pub profile: Option<String>,
     /// The interface at device index 0.
     pub interface: LaunchInterface,
+    /// One that exists, at device index 1.
+    pub second_interface: Option<Id>,
     /// The root volume.
     pub root: RootVolume,
     /// Plain text; base64 is the adapter's matter.

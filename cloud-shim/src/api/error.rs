@@ -82,6 +82,8 @@ impl ApiError {
                 self.code.as_str(),
                 "NatGatewayNotFound" | "NotFound" | "404" | "InvalidAMIID.Unavailable"
             )
+            // Auto Scaling has one code for all that is wrong with a request.
+            || (self.code == "ValidationError" && self.message.contains("name not found"))
     }
 }
 

@@ -1,10 +1,20 @@
 //! The two free endpoints: S3 by route, and EC2 Instance Connect for SSH.
 
-use super::{Context, Kind, Resource};
-use crate::api::Id;
-use crate::engine::{Fields, Ids, Observed, Part};
-use crate::error::Result;
+use core::time::Duration;
 use std::collections::BTreeSet;
+
+use super::{Context, Kind, Resource, gone_is_fine, part_of, state_of};
+use crate::api::{
+    CreateInstanceConnectEndpoint, CreateVpcEndpoint, DeleteInstanceConnectEndpoint,
+    DeleteVpcEndpoint, DescribeInstanceConnectEndpoints, DescribeVpcEndpoints, Filter, Id,
+    ModifyVpcEndpoint,
+};
+use crate::engine::{Fields, Ids, Observed, Part, State, Value};
+use crate::error::{Error, Result};
+
+/// How long an endpoint may take to go. An Instance Connect endpoint takes
+/// minutes, and holds an interface in its subnet until then.
+const GONE_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// The gateway endpoint for S3 as it shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,50 +34,170 @@ pub struct ConnectEndpoint {
     pub group: Part,
 }
 
+/// S3 in the region, as endpoints name it.
+fn s3(context: &Context) -> String {
+    format!("com.amazonaws.{}.s3", context.caller.region())
+}
+
 impl Resource for GatewayEndpoint {
     const KIND: Kind = Kind::GatewayEndpoint;
-    const FIXED: &'static [&'static str] = &[];
+    const FIXED: &'static [&'static str] = &["vpc", "service", "type"];
+
     fn needs(&self) -> Vec<Part> {
-        unimplemented!()
+        vec![self.vpc.clone()]
     }
-    fn fields(&self, _: &Ids, _: &Context) -> Fields {
-        unimplemented!()
+
+    fn refers_to(&self) -> Vec<Part> {
+        self.tables.clone()
     }
-    async fn observe(_: &Context) -> Result<Vec<Observed>> {
-        unimplemented!()
+
+    fn fields(&self, ids: &Ids, context: &Context) -> Fields {
+        let tables = self.tables.iter().map(|table| ids.told(table));
+        [
+            ("vpc", ids.told(&self.vpc).into()),
+            ("service", s3(context).into()),
+            ("type", "Gateway".into()),
+            ("tables", Value::set(tables)),
+        ]
+        .into()
     }
-    async fn create(&self, _: &Context, _: &Part, _: &Ids, _: &str) -> Result<Id> {
-        unimplemented!()
+
+    async fn observe(context: &Context) -> Result<Vec<Observed>> {
+        let filters = context.ours();
+        let request = DescribeVpcEndpoints { filters };
+        let found = context.caller.send(request).await?;
+        let observed = found.into_iter().filter_map(|endpoint| {
+            Some(Observed {
+                kind: Self::KIND,
+                part: part_of(&endpoint.tags),
+                id: endpoint.id,
+                state: state_of(&endpoint.state, None)?,
+                fields: [
+                    ("vpc", endpoint.vpc.into()),
+                    ("service", endpoint.service.into()),
+                    ("type", endpoint.kind.into()),
+                    ("tables", Value::set(endpoint.tables)),
+                ]
+                .into(),
+                tags: endpoint.tags,
+            })
+        });
+        Ok(observed.collect())
     }
+
+    /// Its tables come with the first change: were they in this call, it could
+    /// not be repeated with the same token after a table was made anew.
+    async fn create(&self, context: &Context, part: &Part, ids: &Ids, token: &str) -> Result<Id> {
+        let request = CreateVpcEndpoint {
+            vpc: ids.told(&self.vpc),
+            service: s3(context),
+            tables: Vec::new(),
+            token: token.to_owned(),
+            tags: context.tags(part),
+        };
+        Ok(context.caller.send(request).await?.id)
+    }
+
     async fn change(
         &self,
-        _: &Context,
-        _: &Observed,
-        _: &BTreeSet<&'static str>,
-        _: &Ids,
+        context: &Context,
+        observed: &Observed,
+        fields: &BTreeSet<&'static str>,
+        ids: &Ids,
     ) -> Result<()> {
-        unimplemented!()
+        if !fields.contains("tables") {
+            return Ok(());
+        }
+        let filters = vec![Filter::new("vpc-endpoint-id", &observed.id)];
+        let request = DescribeVpcEndpoints { filters };
+        let found = context.caller.send(request).await?;
+        let Some(endpoint) = found.into_iter().next() else {
+            let id = &observed.id;
+            return Err(Error::refused(format!("{id} is not there any more")));
+        };
+        let there: BTreeSet<Id> = endpoint.tables.into_iter().collect();
+        let wanted: BTreeSet<Id> = self.tables.iter().map(|it| ids.told(it)).collect();
+        if there == wanted {
+            return Ok(());
+        }
+        let request = ModifyVpcEndpoint {
+            endpoint: endpoint.id,
+            add_tables: wanted.difference(&there).cloned().collect(),
+            remove_tables: there.difference(&wanted).cloned().collect(),
+        };
+        context.caller.send(request).await?;
+        Ok(())
     }
-    async fn delete(_: &Context, _: &Observed) -> Result<()> {
-        unimplemented!()
+
+    async fn delete(context: &Context, observed: &Observed) -> Result<()> {
+        let id = &observed.id;
+        if observed.state != State::Going {
+            let endpoint = id.clone();
+            let request = DeleteVpcEndpoint { endpoint };
+            gone_is_fine(context.caller.send(request).await)?;
+        }
+        let what = format!("endpoint {id}");
+        context
+            .until_gone(&what, GONE_WITHIN, async || {
+                let filters = vec![Filter::new("vpc-endpoint-id", id)];
+                let request = DescribeVpcEndpoints { filters };
+                let found = context.caller.send(request).await?;
+                let mut states = found.into_iter().map(|endpoint| endpoint.state);
+                Ok(states.find(|state| state_of(state, None).is_some()))
+            })
+            .await
     }
 }
 
 impl Resource for ConnectEndpoint {
     const KIND: Kind = Kind::ConnectEndpoint;
-    const FIXED: &'static [&'static str] = &[];
+    const FIXED: &'static [&'static str] = &["subnet", "groups"];
+
     fn needs(&self) -> Vec<Part> {
-        unimplemented!()
+        vec![self.subnet.clone(), self.group.clone()]
     }
-    fn fields(&self, _: &Ids, _: &Context) -> Fields {
-        unimplemented!()
+
+    fn fields(&self, ids: &Ids, _: &Context) -> Fields {
+        [
+            ("subnet", ids.told(&self.subnet).into()),
+            ("groups", Value::set([ids.told(&self.group)])),
+        ]
+        .into()
     }
-    async fn observe(_: &Context) -> Result<Vec<Observed>> {
-        unimplemented!()
+
+    async fn observe(context: &Context) -> Result<Vec<Observed>> {
+        let filters = context.ours();
+        let request = DescribeInstanceConnectEndpoints { filters };
+        let found = context.caller.send(request).await?;
+        let observed = found.into_iter().filter_map(|endpoint| {
+            Some(Observed {
+                kind: Self::KIND,
+                part: part_of(&endpoint.tags),
+                id: endpoint.id,
+                state: state_of(&endpoint.state, endpoint.message.as_deref())?,
+                fields: [
+                    ("subnet", endpoint.subnet.into()),
+                    ("groups", Value::set(endpoint.groups)),
+                ]
+                .into(),
+                tags: endpoint.tags,
+            })
+        });
+        Ok(observed.collect())
     }
-    async fn create(&self, _: &Context, _: &Part, _: &Ids, _: &str) -> Result<Id> {
-        unimplemented!()
+
+    /// Does not wait: nothing refers to it, and it takes up to ten minutes. It
+    /// shows as pending until then.
+    async fn create(&self, context: &Context, part: &Part, ids: &Ids, token: &str) -> Result<Id> {
+        let request = CreateInstanceConnectEndpoint {
+            subnet: ids.told(&self.subnet),
+            groups: vec![ids.told(&self.group)],
+            token: token.to_owned(),
+            tags: context.tags(part),
+        };
+        Ok(context.caller.send(request).await?.id)
     }
+
     async fn change(
         &self,
         _: &Context,
@@ -75,9 +205,26 @@ impl Resource for ConnectEndpoint {
         _: &BTreeSet<&'static str>,
         _: &Ids,
     ) -> Result<()> {
-        unimplemented!()
+        // All its fields are fixed.
+        Ok(())
     }
-    async fn delete(_: &Context, _: &Observed) -> Result<()> {
-        unimplemented!()
+
+    async fn delete(context: &Context, observed: &Observed) -> Result<()> {
+        let id = &observed.id;
+        if observed.state != State::Going {
+            let endpoint = id.clone();
+            let request = DeleteInstanceConnectEndpoint { endpoint };
+            gone_is_fine(context.caller.send(request).await)?;
+        }
+        let what = format!("instance connect endpoint {id}");
+        context
+            .until_gone(&what, GONE_WITHIN, async || {
+                let filters = vec![Filter::new("instance-connect-endpoint-id", id)];
+                let request = DescribeInstanceConnectEndpoints { filters };
+                let found = context.caller.send(request).await?;
+                let mut states = found.into_iter().map(|endpoint| endpoint.state);
+                Ok(states.find(|state| state_of(state, None).is_some()))
+            })
+            .await
     }
 }
