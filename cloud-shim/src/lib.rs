@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod bastion;
 pub mod config;
 pub mod design;
 pub mod down;
