@@ -7,3 +7,5 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+#[cfg(feature = "sdk")]
+pub mod sdk;
