@@ -19,6 +19,8 @@ pub mod leftovers;
 pub mod loader;
 pub mod node;
 pub mod price;
+#[cfg(feature = "sdk")]
+pub mod sdk;
 pub mod status;
 
 pub use error::{Error, Result};
