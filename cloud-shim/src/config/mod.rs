@@ -1,6 +1,7 @@
 //! `cloud.toml`: what the replica is to look like. Every key has a default, and
 //! the defaults are the design; unknown keys are refused.
 
+mod advice;
 mod check;
 mod open;
 mod read;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
 
-pub use check::nodes_advice;
+pub use advice::nodes_advice;
 pub use open::Open;
 pub use schedule::Schedule;
 
