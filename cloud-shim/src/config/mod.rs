@@ -1,7 +1,9 @@
 //! `cloud.toml`: what the replica is to look like. Every key has a default, and
 //! the defaults are the design; unknown keys are refused.
 
+mod check;
 mod open;
+mod read;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
 
+pub use check::nodes_advice;
 pub use open::Open;
 pub use schedule::Schedule;
 

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use ipnet::Ipv6Net;
 
 use super::shelf::{maybe, one, resource};
-use super::{Account, Answer, Event, Fake, Quota, check, refuse};
+use super::{Account, Answer, Event, Fake, Quota, check, refuse, vanished};
 use crate::api::*;
 
 /// An interface, and what DescribeNetworkInterfaces shows but the shim does not ask.
@@ -163,7 +163,11 @@ impl Account {
         check::tags(&c.tags)?;
         let mut addresses = vec![c.primary.clone()];
         self.new_addresses(&c.subnet, &mut addresses, &c.secondary)?;
-        self.new_addresses(&c.subnet, &mut Vec::new(), &[c.primary.clone()])?;
+        self.new_addresses(
+            &c.subnet,
+            &mut Vec::new(),
+            core::slice::from_ref(&c.primary),
+        )?;
         // A subnet that assigns IPv6 addresses gives one unasked.
         let ipv6_count = c.ipv6_count.max(u32::from(subnet.subnet.assign_ipv6));
         let ipv6 = self.new_ipv6(&c.subnet, ipv6_count)?;
@@ -359,9 +363,4 @@ impl Account {
         self.interfaces.take(&c.interface);
         Ok(())
     }
-}
-
-/// What was there a moment ago is not.
-fn vanished() -> super::Refusal {
-    super::Refusal::new(500, "InternalError", "An internal error has occurred")
 }

@@ -8,25 +8,38 @@
 //! time. It does not model: permissions (IAM documents are only parsed), KMS,
 //! network ACLs, what a prefix list weighs, DryRun, and stopping instances.
 
+mod billing;
 mod check;
+mod cron;
 mod endpoints;
+mod foreign;
 mod gateways;
 mod groups;
+mod iam;
+mod images;
+mod instances;
 mod interfaces;
+mod named;
 mod routes;
+mod scaling;
+mod scheduler;
 mod script;
 mod shelf;
+mod storage;
 mod tags;
+mod templates;
 mod vpc;
 
 use core::fmt;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
 use crate::api::*;
+pub use foreign::Foreign;
+use named::Named;
 pub use script::{Mishap, Quota};
 use script::{Script, Verdict};
 use shelf::{AnyShelf, Birth, Shelf};
@@ -136,6 +149,21 @@ enum Event {
     ConnectForgotten(Id),
     InterfaceReady(Id),
     InterfaceGone(Id),
+    ImageReady(Id),
+    SnapshotReady(Id),
+    SnapshotTimeout(Id),
+    InstanceRuns(Id),
+    InstanceEnds(Id),
+    InstanceForgotten(Id),
+    /// An Auto Scaling group looks at what it has.
+    Scale(String),
+    /// Group, action, and which version of it.
+    ScheduledAction(String, String, u64),
+    ScalingGroupGone(String),
+    BucketNameFree(String),
+    /// Group and schedule.
+    ScheduleDue(String, String),
+    ScheduleGroupGone(String),
 }
 
 /// The state of the account.
@@ -170,6 +198,23 @@ struct Account {
     endpoints: Shelf<VpcEndpoint>,
     connect_endpoints: Shelf<InstanceConnectEndpoint>,
     interfaces: Shelf<interfaces::InterfaceState>,
+    templates: Shelf<templates::TemplateState>,
+    instances: Shelf<instances::InstanceState>,
+    volumes: Shelf<Volume>,
+    images: Shelf<images::ImageState>,
+    snapshots: Shelf<images::SnapshotState>,
+    /// Ids of images that were deregistered.
+    former_images: BTreeSet<Id>,
+    /// Public parameters.
+    parameters: BTreeMap<String, String>,
+
+    scaling: Named<scaling::GroupState>,
+    roles: Named<iam::RoleState>,
+    profiles: Named<iam::ProfileState>,
+    buckets: Named<storage::BucketState>,
+    taken: storage::Taken,
+    schedules: Named<scheduler::ScheduleGroupState>,
+    bill: billing::Bill,
 }
 
 impl Fake {
@@ -213,6 +258,20 @@ impl Fake {
             endpoints: Shelf::default(),
             connect_endpoints: Shelf::default(),
             interfaces: Shelf::default(),
+            templates: Shelf::default(),
+            instances: Shelf::default(),
+            volumes: Shelf::default(),
+            images: Shelf::default(),
+            snapshots: Shelf::default(),
+            former_images: BTreeSet::new(),
+            parameters: BTreeMap::new(),
+            scaling: Named::default(),
+            roles: Named::default(),
+            profiles: Named::default(),
+            buckets: Named::default(),
+            taken: storage::Taken::default(),
+            schedules: Named::default(),
+            bill: billing::Bill::default(),
         };
         account.foreign = true;
         account.found();
@@ -388,6 +447,8 @@ impl Account {
     /// What AWS has put into an account that nobody has used yet.
     fn found(&mut self) {
         self.found_network();
+        self.found_images();
+        self.found_schedule_group();
     }
 
     fn shelves(&self) -> Vec<&dyn AnyShelf> {
@@ -405,6 +466,11 @@ impl Account {
             &self.endpoints,
             &self.connect_endpoints,
             &self.interfaces,
+            &self.templates,
+            &self.instances,
+            &self.volumes,
+            &self.images,
+            &self.snapshots,
         ]
     }
 
@@ -423,14 +489,26 @@ impl Account {
             &mut self.endpoints,
             &mut self.connect_endpoints,
             &mut self.interfaces,
+            &mut self.templates,
+            &mut self.instances,
+            &mut self.volumes,
+            &mut self.images,
+            &mut self.snapshots,
         ]
     }
 
     fn lines(&self) -> Vec<shelf::Line> {
-        self.shelves()
+        let mut lines: Vec<_> = self
+            .shelves()
             .into_iter()
             .flat_map(AnyShelf::lines)
-            .collect()
+            .collect();
+        lines.extend(self.scaling.lines("auto-scaling-group"));
+        lines.extend(self.roles.lines("role"));
+        lines.extend(self.profiles.lines("instance-profile"));
+        lines.extend(self.buckets.lines("bucket"));
+        lines.extend(self.schedules.lines("schedule-group"));
+        lines
     }
 
     fn dump(&self, which: impl Fn(&shelf::Line) -> bool) -> String {
@@ -522,6 +600,16 @@ impl Account {
                     .at(&it.id)
                     .map_or(it, |state| state.nic.clone()),
             ),
+            Reply::RunInstances(instances) => {
+                let now = || instances.iter().map(|it| self.instances.at(&it.id));
+                if now().all(|it| it.is_none_or(|it| it.instance.state == "terminated")) {
+                    return refuse(
+                        "IdempotentInstanceTerminated",
+                        "The client token was used before, for instances that are terminated",
+                    );
+                }
+                Reply::RunInstances(now().flatten().map(|it| it.instance.clone()).collect())
+            }
             other => other,
         })
     }
@@ -556,6 +644,22 @@ impl Account {
             Event::ConnectForgotten(endpoint) => drop(self.connect_endpoints.take(&endpoint)),
             Event::InterfaceReady(interface) => self.interface_is_ready(&interface),
             Event::InterfaceGone(interface) => drop(self.interfaces.take(&interface)),
+            Event::ImageReady(image) => self.image_is_ready(&image),
+            Event::SnapshotReady(snapshot) => self.snapshot_is_ready(&snapshot),
+            Event::SnapshotTimeout(snapshot) => self.snapshot_times_out(&snapshot),
+            Event::InstanceRuns(instance) => self.instance_runs(&instance),
+            Event::InstanceEnds(instance) => self.instance_ends(&instance),
+            Event::InstanceForgotten(instance) => drop(self.instances.take(&instance)),
+            Event::Scale(group) => self.scale(&group),
+            Event::ScheduledAction(group, name, version) => {
+                self.action_is_due(&group, &name, version);
+            }
+            Event::ScalingGroupGone(group) => drop(self.scaling.take(&group)),
+            Event::BucketNameFree(bucket) => {
+                self.taken.going.remove(&bucket);
+            }
+            Event::ScheduleDue(group, name) => self.schedule_is_due(&group, &name),
+            Event::ScheduleGroupGone(group) => drop(self.schedules.take(&group)),
         }
     }
 
@@ -568,6 +672,11 @@ impl Account {
         let shortest = Duration::from_secs(span.0);
         let wait = shortest + self.part_of(Duration::from_secs(span.1).saturating_sub(shortest));
         self.at(self.now + wait, event);
+    }
+
+    fn at_unix(&mut self, second: i64, event: Event) {
+        let wait = u64::try_from(second - self.unix_time()).unwrap_or(0);
+        self.at(self.now + Duration::from_secs(wait), event);
     }
 
     fn at(&mut self, due: Duration, event: Event) {
@@ -630,6 +739,11 @@ fn mismatch(call: &str) -> Refusal {
     }
 }
 
+/// What was there a moment ago is not.
+fn vanished() -> Refusal {
+    Refusal::new(500, "InternalError", "An internal error has occurred")
+}
+
 fn is_mutating(name: &str) -> bool {
     let action = name.split_once(':').map_or(name, |(_, action)| action);
     !["Describe", "Get", "List", "Head"]
@@ -663,7 +777,6 @@ macro_rules! dispatch {
             fn dispatch(&mut self, call: Call) -> Answer<Reply> {
                 match call {
                     $( Call::$call(request) => self.$method(request).map(Reply::$call), )*
-                    other => refuse("InvalidAction", other.name()),
                 }
             }
         }
@@ -671,6 +784,8 @@ macro_rules! dispatch {
 }
 
 dispatch! {
+    GetCallerIdentity => caller_identity,
+    GetParameter => get_parameter,
     DescribeVpcs => describe_vpcs,
     CreateVpc => create_vpc,
     DescribeVpcAttribute => describe_vpc_attribute,
@@ -738,6 +853,69 @@ dispatch! {
     UnassignIpv6Addresses => unassign_ipv6,
     DetachNetworkInterface => detach_interface,
     DeleteNetworkInterface => delete_interface,
+    DescribeLaunchTemplates => describe_templates,
+    CreateLaunchTemplate => create_template,
+    CreateLaunchTemplateVersion => create_template_version,
+    ModifyLaunchTemplate => modify_template,
+    DeleteLaunchTemplate => delete_template,
+    DescribeInstances => describe_instances,
+    RunInstances => run_instances,
+    TerminateInstances => terminate_instances,
+    ModifyInstanceCreditSpecification => modify_credits,
+    DescribeVolumes => describe_volumes,
+    DeleteVolume => delete_volume,
+    DescribeImages => describe_images,
+    RegisterImage => register_image,
+    DeregisterImage => deregister_image,
+    DescribeSnapshots => describe_snapshots,
+    DeleteSnapshot => delete_snapshot,
+    StartSnapshot => start_snapshot,
+    PutSnapshotBlock => put_block,
+    CompleteSnapshot => complete_snapshot,
     DescribeTags => describe_tags,
     CreateTags => create_tags,
+    DescribeAutoScalingGroups => describe_scaling_groups,
+    CreateAutoScalingGroup => create_scaling_group,
+    UpdateAutoScalingGroup => update_scaling_group,
+    SetDesiredCapacity => set_desired,
+    DeleteAutoScalingGroup => delete_scaling_group,
+    DescribeScheduledActions => describe_actions,
+    PutScheduledUpdateGroupAction => put_action,
+    DeleteScheduledAction => delete_action,
+    DescribeScalingActivities => describe_activities,
+    GetRole => get_role,
+    ListRoles => list_roles,
+    CreateRole => create_role,
+    UpdateAssumeRolePolicy => update_trust,
+    ListRolePolicies => list_role_policies,
+    GetRolePolicy => get_role_policy,
+    PutRolePolicy => put_role_policy,
+    DeleteRolePolicy => delete_role_policy,
+    DeleteRole => delete_role,
+    GetInstanceProfile => get_profile,
+    ListInstanceProfiles => list_profiles,
+    CreateInstanceProfile => create_profile,
+    AddRoleToInstanceProfile => add_role,
+    RemoveRoleFromInstanceProfile => remove_role,
+    DeleteInstanceProfile => delete_profile,
+    ListBuckets => list_buckets,
+    GetBucketTagging => get_bucket_tags,
+    CreateBucket => create_bucket,
+    PutBucketTagging => put_bucket_tags,
+    GetPublicAccessBlock => get_public_block,
+    PutPublicAccessBlock => put_public_block,
+    ListObjects => list_objects,
+    HeadObject => head_object,
+    PutObject => put_object,
+    DeleteObjects => delete_objects,
+    DeleteBucket => delete_bucket,
+    ListScheduleGroups => list_schedule_groups,
+    CreateScheduleGroup => create_schedule_group,
+    DeleteScheduleGroup => delete_schedule_group,
+    GetScheduleGroupTags => get_schedule_group_tags,
+    ListSchedules => list_schedules,
+    CreateSchedule => create_schedule,
+    DeleteSchedule => delete_schedule,
+    GetFreeTierUsage => free_tier_usage,
+    GetCostAndUsage => cost_and_usage,
 }

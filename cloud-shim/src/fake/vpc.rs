@@ -426,7 +426,7 @@ impl Account {
     }
 
     /// Refuses what is no zone of the region. Each has at least three.
-    fn zone(&self, zone: &str) -> Answer<()> {
+    pub(super) fn zone(&self, zone: &str) -> Answer<()> {
         let letter = zone.strip_prefix(&self.region);
         if letter.is_some_and(|letter| ["a", "b", "c"].contains(&letter)) {
             return Ok(());

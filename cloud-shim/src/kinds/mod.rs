@@ -99,10 +99,18 @@ fn part_of(tags: &Tags) -> Part {
 }
 
 /// Takes it as done if what was to be deleted was gone already.
-fn gone_is_fine(outcome: Result<(), ApiError>) -> Result<()> {
+pub(crate) fn gone_is_fine(outcome: Result<(), ApiError>) -> Result<()> {
     match outcome {
         Err(error) if !error.is_not_found() => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// Nothing for what is not there, or was gone since it was listed.
+pub(crate) fn unless_gone<T>(outcome: Result<T, ApiError>) -> Result<Option<T>> {
+    match outcome {
+        Err(error) if error.is_not_found() => Ok(None),
+        outcome => Ok(Some(outcome?)),
     }
 }
 
