@@ -434,7 +434,10 @@ fn groups(config: &Config, facts: &Facts) -> Vec<(Part, Spec)> {
         ),
     ];
     if config.bastion.public_interface {
-        groups.push((parts::PUBLIC_SG, "The bastion's public side: SSH alone"));
+        groups.push((
+            parts::PUBLIC_SG,
+            "The public side of the bastion: SSH alone",
+        ));
     }
     let rules = |part: &Part| {
         let here = GroupPeer::Group(part.clone());
@@ -586,3 +589,6 @@ fn actions(schedule: &Schedule) -> Vec<ScheduledAction> {
         action("stop", schedule.end(), 0),
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ pub mod design;
 pub mod down;
 pub mod engine;
 mod error;
+pub mod fake;
 pub mod kinds;
 pub mod leftovers;
 pub mod node;
