@@ -7,6 +7,7 @@ mod budget;
 mod estimate;
 pub mod rates;
 mod sessions;
+mod show;
 
 use jiff::civil::Date;
 

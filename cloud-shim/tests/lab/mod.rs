@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use ichor_cloud::Result;
 use ichor_cloud::api::{Cloud, GetParameter};
 use ichor_cloud::config::Config;
 use ichor_cloud::design::{Facts, design};
 use ichor_cloud::engine::{Caller, Event, Part, Plan, Progress, converge, observe_all};
-use ichor_cloud::Result;
 use ichor_cloud::fake::Fake;
 use ichor_cloud::kinds::{Context, Spec};
 
