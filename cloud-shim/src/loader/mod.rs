@@ -5,6 +5,7 @@
 //! snapshot through the EBS direct APIs → an AMI. The loader may be
 //! any arm64 EFI program; `autoexec.ipxe` is read by iPXE, the default.
 
+pub mod ami;
 mod disk;
 mod efi;
 mod esp;

@@ -60,8 +60,7 @@ impl Content {
     }
 
     /// Its length in bytes.
-    #[must_use]
-    pub fn len(&self) -> u64 {
+    fn len(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File { len, .. } => u64::from(*len),
