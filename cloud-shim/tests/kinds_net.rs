@@ -1,6 +1,8 @@
 //! The network kinds against the strict fake: made, changed, mended, deleted,
 //! and stopped after every single call on the way.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
