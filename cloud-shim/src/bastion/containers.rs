@@ -54,18 +54,13 @@ impl Volume {
 ///
 /// # Errors
 ///
-/// A name that cannot be one, or a pi-hole that is configured otherwise.
+/// A name of an image that cannot be one, or a pi-hole that is configured
+/// otherwise.
 pub fn containers(config: &Config) -> Result<Vec<Container>> {
-    let mut all = Vec::new();
-    for (registry, port) in &config.mirrors {
-        let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
-        if registry.is_empty() || !registry.chars().all(valid) {
-            return Err(Error::refused(format!(
-                "mirrors: {registry:?} is no registry: expected a host name such as docker.io"
-            )));
-        }
-        all.push(mirror(config, registry, *port));
-    }
+    let mirrors = config.mirrors.iter();
+    let mut all: Vec<Container> = mirrors
+        .map(|(registry, port)| mirror(config, registry, *port))
+        .collect();
     all.push(pihole(config)?);
     for container in &all {
         let valid = |c: char| c.is_ascii_alphanumeric() || "./:@_-".contains(c);
@@ -95,13 +90,15 @@ fn mirror(config: &Config, registry: &str, port: u16) -> Container {
         // Without it nothing expires.
         ("REGISTRY_STORAGE_DELETE_ENABLED", "true".to_owned()),
     ];
+    // A port of the registry's own has no place in the name of a container.
+    let name = registry.replace(':', "-");
     Container {
-        name: format!("ichor-mirror-{registry}"),
+        name: format!("ichor-mirror-{name}"),
         about: format!("{registry} through a cache on port {port}"),
         image: config.images.registry.clone(),
         environment: environment.into(),
         volumes: vec![Volume {
-            host: format!("{}/{registry}", mirrors::CACHES),
+            host: format!("{}/{name}", mirrors::CACHES),
             inside: "/var/lib/registry",
             read_only: false,
         }],
@@ -166,10 +163,10 @@ pub(super) fn pihole_dnsmasq(config: &Config) -> String {
 /// Names that pi-hole must never block, whatever its lists say: without them
 /// no node gets its images or finds its cluster.
 pub(super) fn pihole_whitelist(config: &Config) -> String {
-    let hosts = config
-        .mirrors
-        .keys()
-        .map(|registry| mirrors::host(registry));
+    let hosts = config.mirrors.keys().map(|registry| {
+        let host = mirrors::host(registry);
+        host.split_once(':').map_or(host, |(host, _)| host)
+    });
     let others = ["auth.docker.io", "discovery.talos.dev", "factory.talos.dev"];
     hosts
         .chain(others)
@@ -314,7 +311,7 @@ mod tests {
             change(&mut config);
             containers(&config).expect_err("it is refused").to_string()
         };
-        let cases: [(Change, &str); 5] = [
+        let cases: [(Change, &str); 4] = [
             (
                 |config| config.images.pihole = "pihole/pihole:2025.03.0".into(),
                 "pi-hole 6",
@@ -330,10 +327,6 @@ mod tests {
             (
                 |config| config.images.registry = String::new(),
                 "no name of",
-            ),
-            (
-                |config| config.mirrors = [("a b".into(), 1)].into(),
-                "no registry",
             ),
         ];
         for (change, why) in cases {

@@ -181,7 +181,7 @@ fn named(error: Error, key: &str, folder: &Path) -> Error {
 fn bytes(text: String) -> Content {
     Content {
         len: text.len() as u64,
-        sha256: hex(&Sha256::digest(&text)),
+        sha256: format!("{:x}", Sha256::digest(&text)),
         body: Body::Bytes(text.into_bytes()),
     }
 }
@@ -194,12 +194,8 @@ fn hash(path: &Path) -> Result<Content> {
     Ok(Content {
         body: Body::File(path.to_owned()),
         len,
-        sha256: hex(&sha256.finalize()),
+        sha256: format!("{:x}", sha256.finalize()),
     })
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes of an ELF header, and of a program header, in 64-bit files.
@@ -364,7 +360,7 @@ mod tests {
         );
         let kernel = &all["data/assets/vmlinuz"];
         assert_eq!(kernel.len, 6);
-        assert_eq!(kernel.sha256, hex(&Sha256::digest("kernel")));
+        assert_eq!(kernel.sha256, format!("{:x}", Sha256::digest("kernel")));
         assert_eq!(all["data/assets/link"].sha256, kernel.sha256);
         let Body::Bytes(sums) = &all["SHA256SUMS"].body else {
             panic!("it is no file");

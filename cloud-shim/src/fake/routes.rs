@@ -177,7 +177,10 @@ impl Account {
                 );
             }
             Target::Other(id) => {
-                return refuse("InvalidParameterValue", format!("'{id}' is no target known here"));
+                return refuse(
+                    "InvalidParameterValue",
+                    format!("'{id}' is no target known here"),
+                );
             }
             Target::InternetGateway(id) => self.internet_gateways.get(id, now)?.vpc.clone(),
             Target::EgressOnlyGateway(id) => Some(self.egress_gateways.get(id, now)?.vpc.clone()),

@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 
 use crate::{python, run, said, yaml};
 
-/// A configuration with values that need quoting wherever they go.
+/// A configuration with names that need care wherever they go.
 fn awkward() -> Config {
     let mut config = Config::default();
     config
         .mirrors
-        .insert("docker-registry3.mariadb.com".to_owned(), 5055);
+        .insert("registry.example.org:8443".to_owned(), 5055);
     config.lab = "it's: a \"lab\" # 1".to_owned();
     config
 }
@@ -276,7 +276,7 @@ fn talos_patch_names_each_mirror() -> Result<()> {
     let tools = Tools::with(&[Set::Bastion])?;
     let folder = lab::folder("cloud-talos")?;
     let path = folder.join("patch.yaml");
-    for mirrors in [Config::default().mirrors, BTreeMap::new()] {
+    for mirrors in [awkward().mirrors, BTreeMap::new()] {
         let config = Config {
             mirrors,
             ..Config::default()
