@@ -21,6 +21,9 @@ pub enum Fault {
     Timeout,
     /// An answer came, but not one that this call has.
     NotUnderstood,
+    /// The call cannot be made from what it was given, such as a file that is
+    /// not there.
+    Invalid,
 }
 
 /// A call that failed.

@@ -59,12 +59,19 @@ impl Schedule {
     /// [`Error::Config`] if there is none of that name.
     pub fn zone(&self) -> Result<TimeZone> {
         let name = &self.time_zone;
-        TimeZone::get(name).map_err(|_| {
+        let known = TimeZone::get(name).map_err(|_| {
             Error::Config(format!(
-                "bastion.schedule.time_zone: no time zone is called \"{name}\"; \
-                 expected an IANA name such as \"Europe/Dublin\""
+                "no time zone is called \"{name}\"; expected an IANA name such as \
+                 \"Europe/Dublin\""
             ))
-        })
+        })?;
+        // AWS takes the name as it is written, and minds the case.
+        match known.iana_name() {
+            Some(written) if written != name => Err(Error::Config(format!(
+                "\"{name}\" is written \"{written}\""
+            ))),
+            _ => Ok(known),
+        }
     }
 }
 
@@ -106,11 +113,17 @@ mod tests {
 
     #[test]
     fn a_zone_that_is_none_is_named() {
-        let nowhere = Schedule {
-            time_zone: "Europe/Dubln".to_owned(),
-            ..Schedule::default()
-        };
-        let error = nowhere.runs_at(Timestamp::UNIX_EPOCH).unwrap_err();
-        assert!(error.to_string().contains("Europe/Dubln"), "{error}");
+        for (zone, says) in [
+            ("Europe/Dubln", "no time zone is called \"Europe/Dubln\""),
+            ("", "no time zone"),
+            ("europe/dublin", "is written \"Europe/Dublin\""),
+        ] {
+            let nowhere = Schedule {
+                time_zone: zone.to_owned(),
+                ..Schedule::default()
+            };
+            let error = nowhere.runs_at(Timestamp::UNIX_EPOCH).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
     }
 }
