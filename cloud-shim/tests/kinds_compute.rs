@@ -11,8 +11,8 @@ use ichor_cloud::design::parts;
 use ichor_cloud::engine::{Caller, Ids, Observed, Part, changes, converge, observe_all};
 use ichor_cloud::fake::{Fake, Timing};
 use ichor_cloud::kinds::{
-    Bucket, Content, Context, DhcpOptions, Group, ImageSource, Interface, Kind, Profile, Role,
-    ScheduleGroup, SecurityGroup, Spec, Subnet, Template, TemplateInterface, Vpc,
+    Bucket, Content, Context, DhcpOptions, Group, ImageSource, Interface, Kind, LoaderImage,
+    Profile, Role, ScheduleGroup, SecurityGroup, Spec, Subnet, Template, TemplateInterface, Vpc,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -145,6 +145,35 @@ fn template(image: &Image) -> Template {
     }
 }
 
+/// A disk of this byte, and the nodes that start from it.
+fn loader(byte: u8) -> Parts {
+    let disk = vec![byte; 2 * BLOCK_SIZE];
+    let image = LoaderImage {
+        sha256: format!("{:x}", Sha256::digest(&disk)),
+        disk: disk.into(),
+        size_gib: 1,
+    };
+    let node = Template {
+        image: ImageSource::Ours(parts::LOADER_IMAGE),
+        instance_type: "t4g.small".to_owned(),
+        profile: None,
+        interface: TemplateInterface::New {
+            subnet: parts::PRIVATE_SUBNET,
+            groups: vec![parts::TALOS_NODES_SG],
+            ipv6: false,
+        },
+        second_interface: None,
+        root_gib: 2,
+        user_data: None,
+        instance: parts::NODE,
+        terminate_on_shutdown: true,
+    };
+    vec![
+        (parts::LOADER_IMAGE, Spec::LoaderImage(image)),
+        (parts::NODE_TEMPLATE, Spec::Template(node)),
+    ]
+}
+
 fn action(name: &str, hour: u8, desired: u32) -> ScheduledAction {
     ScheduledAction {
         name: name.to_owned(),
@@ -175,7 +204,9 @@ async fn scenario(fake: &Fake) -> (Parts, Parts) {
         (parts::BASTION_TEMPLATE, Spec::Template(template(&image))),
         (parts::BASTION, group(0, vec![action("start", 18, 1)])),
     ]);
+    before.extend(loader(1));
     let mut after = network();
+    after.extend(loader(2));
     for (part, spec) in &mut after {
         if *part == parts::BASTION_ROLE {
             *spec = role("scheduler.amazonaws.com", "s3:ListBucket");
@@ -316,7 +347,7 @@ async fn a_template_has_one_version_for_each_change() {
             break;
         }
     }
-    let filters = Vec::new();
+    let filters = vec![Filter::tag("ichor:part", "bastion-template")];
     let cloud: &dyn Cloud = &*fake;
     let templates = cloud
         .send(DescribeLaunchTemplates { filters })
@@ -348,7 +379,7 @@ async fn what_others_changed_is_seen_and_mended() {
         .settings
         .clone();
     let template = settings.template.clone();
-    let filters = Vec::new();
+    let filters = vec![Filter::tag("ichor:part", "bastion-template")];
     let data = cloud
         .send(DescribeLaunchTemplates { filters })
         .await

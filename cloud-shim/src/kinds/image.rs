@@ -1,23 +1,23 @@
 //! The image that nodes start from: a small disk with an EFI loader.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Context, Kind, Resource, gone_is_fine, part_of};
 use crate::api::{
     DeleteSnapshot, DeregisterImage, DescribeImages, DescribeSnapshots, Filter, Id, Image,
 };
-use crate::engine::{Fields, Ids, Observed, Part, State};
+use crate::engine::{Event, Fields, Ids, Observed, Part, State};
 use crate::error::Result;
-
-/// Tag with what an image or a snapshot holds: `sha256:…`.
-pub(crate) const CONTENT_TAG: &str = "ichor:content";
+use crate::loader;
+use crate::loader::ami::{CONTENT_TAG, Progress, Upload};
 
 /// An image of ours as it shall be, by content. Another content is another
 /// image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoaderImage {
     /// The raw disk.
-    pub disk: std::sync::Arc<[u8]>,
+    pub disk: Arc<[u8]>,
     /// SHA-256 of the disk in hex.
     pub sha256: String,
     /// Size of the volume in GiB.
@@ -63,8 +63,23 @@ impl Resource for LoaderImage {
         Ok(images.chain(stray).collect())
     }
 
-    async fn create(&self, _: &Context, _: &Part, _: &Ids, _: &str) -> Result<Id> {
-        unimplemented!()
+    /// More than one call, but each of them leaves only what the next run finds
+    /// by its content and goes on from.
+    async fn create(&self, context: &Context, part: &Part, _: &Ids, token: &str) -> Result<Id> {
+        let image = loader::Image::of(Arc::clone(&self.disk))?;
+        let upload = Upload {
+            context,
+            part,
+            image: &image,
+            token,
+        };
+        let what = format!("{} to be uploaded", context.name(part));
+        let tell = |progress: Progress| {
+            let seen = format!("{} of {} KiB", progress.done >> 10, progress.of >> 10);
+            let (what, seen) = (what.as_str(), seen.as_str());
+            context.caller.tell(&Event::Waiting { what, seen });
+        };
+        upload.run(&tell).await
     }
 
     /// There is nothing about an image that can be changed.

@@ -61,9 +61,23 @@ impl Image {
         };
         let place = sector(MARGIN)..=sector(MARGIN + partition) - 1;
         gpt::write(&mut bytes, place, guids);
+        Self::of(bytes.into())
+    }
+
+    /// A disk that was made before.
+    ///
+    /// # Errors
+    /// It has not whole blocks, as each disk of ours has.
+    pub fn of(bytes: Arc<[u8]>) -> Result<Self> {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(BLOCK_SIZE) {
+            return Err(Error::refused(format!(
+                "a disk has whole blocks of {BLOCK_SIZE} bytes; this one has {} bytes",
+                bytes.len()
+            )));
+        }
         Ok(Self {
             sha256: Sha256::digest(&bytes).into(),
-            bytes: bytes.into(),
+            bytes,
         })
     }
 
