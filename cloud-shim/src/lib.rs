@@ -7,10 +7,20 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod bastion;
 pub mod config;
+pub mod design;
+pub mod down;
 pub mod engine;
 mod error;
 pub mod fake;
 pub mod kinds;
+pub mod leftovers;
+pub mod loader;
+pub mod node;
+pub mod price;
+#[cfg(feature = "sdk")]
+pub mod sdk;
+pub mod status;
 
 pub use error::{Error, Result};

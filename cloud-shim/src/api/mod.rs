@@ -82,6 +82,8 @@ pub trait Request: Sized + Send {
     type Answer: Send;
     /// Service and action as IAM spells them: `ec2:CreateVpc`.
     const NAME: &'static str;
+    /// Whether it carries a client token, so that sent twice it is done once.
+    const TAKES_TOKEN: bool;
 
     /// The request for [`Cloud::call`].
     fn into_call(self) -> Call;
@@ -100,6 +102,11 @@ impl dyn Cloud + '_ {
         R::answer(reply)
             .ok_or_else(|| ApiError::not_understood(R::NAME, "an answer to another call"))
     }
+}
+
+/// Whether a request's field is its client token.
+const fn is_token(field: &str) -> bool {
+    matches!(field.as_bytes(), b"token")
 }
 
 /// Declares the calls of the shim: a struct for each request, and the enums of
@@ -122,6 +129,7 @@ macro_rules! calls {
             impl Request for $name {
                 type Answer = $answer;
                 const NAME: &'static str = concat!($service, ":", stringify!($name));
+                const TAKES_TOKEN: bool = false $( || is_token(stringify!($field)) )*;
 
                 fn into_call(self) -> Call {
                     Call::$name(self)

@@ -1,12 +1,22 @@
 //! `cloud.toml`: what the replica is to look like. Every key has a default, and
 //! the defaults are the design; unknown keys are refused.
 
+mod advice;
+mod check;
+mod open;
+mod read;
+mod schedule;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
+
+pub use advice::nodes_advice;
+pub use open::Open;
+pub use schedule::Schedule;
 
 /// The whole of `cloud.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -74,15 +84,20 @@ pub struct Bastion {
     pub stack_address: Ipv4Addr,
     /// EC2 instance type, arm64.
     pub instance_type: String,
+    /// Its image, `ami-…`, instead of the newest minimal Amazon Linux 2023 for
+    /// arm64. Another system than that one is not set up by `cloud-up`.
+    pub image: Option<String>,
     /// Root volume in GiB; 5 at most within the design's budget.
     pub root_gib: u32,
     /// When it runs.
     pub schedule: Schedule,
-    /// Who may use SSH over the Instance Connect endpoint or, with
-    /// `public_interface`, directly: blocks, IPv6 in the design.
-    pub ssh_from: Vec<IpNet>,
-    /// A second, dual-stack interface in the public subnet for SSH by IPv6.
+    /// A second, dual-stack interface in the public subnet, for SSH by IPv6.
     pub public_interface: bool,
+    /// That interface's address in the public subnet.
+    pub public_address: Ipv4Addr,
+    /// Who may use SSH on it: IPv6 blocks. The Instance Connect endpoint does
+    /// not look at addresses: IAM says who may use it.
+    pub ssh_from: Vec<IpNet>,
     /// The data folder (a matchbox folder with `ichor.toml`).
     pub data: PathBuf,
     /// The static arm64 `ichor`.
@@ -90,18 +105,6 @@ pub struct Bastion {
     /// A folder of what the bastion cannot fetch itself: container images as
     /// OCI archives (`*.tar`), the compose program.
     pub bundle: Option<PathBuf>,
-}
-
-/// When the bastion runs.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Schedule {
-    /// Starts daily at this time, `18:00`.
-    pub start: jiff::civil::Time,
-    /// For so many hours, 1–24; 24 is always.
-    pub hours: u8,
-    /// In this time zone, by its IANA name.
-    pub time_zone: String,
 }
 
 /// The Talos nodes.
@@ -116,6 +119,9 @@ pub struct Nodes {
     pub ttl_hours: u32,
     /// Root volume in GiB.
     pub root_gib: u32,
+    /// What nodes may say to each other besides Talos, Kubernetes and their
+    /// pod networks: `tcp 7946`, `udp 7000-7999`.
+    pub open: Vec<Open>,
 }
 
 /// Container images.
@@ -175,23 +181,15 @@ impl Default for Bastion {
             address: Ipv4Addr::new(10, 20, 13, 140),
             stack_address: Ipv4Addr::new(10, 20, 13, 141),
             instance_type: "t4g.small".to_owned(),
+            image: None,
             root_gib: 5,
             schedule: Schedule::default(),
-            ssh_from: Vec::new(),
             public_interface: false,
+            public_address: Ipv4Addr::new(10, 20, 1, 140),
+            ssh_from: Vec::new(),
             data: "data".into(),
             ichor: "target/bastion/ichor".into(),
             bundle: None,
-        }
-    }
-}
-
-impl Default for Schedule {
-    fn default() -> Self {
-        Self {
-            start: jiff::civil::time(18, 0, 0, 0),
-            hours: 5,
-            time_zone: "Europe/Dublin".to_owned(),
         }
     }
 }
@@ -203,6 +201,7 @@ impl Default for Nodes {
             max: 3,
             ttl_hours: 3,
             root_gib: 2,
+            open: Vec::new(),
         }
     }
 }

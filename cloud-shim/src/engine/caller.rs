@@ -1,25 +1,49 @@
 //! Calls that are tried again where that helps, and waits that end.
 
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::retry::{Effect, Passing, UNSEEN_FOR, is_unsure};
+use super::{Event, Progress, Silent};
 use crate::api::{ApiError, Cloud, Fault, Request};
 use crate::error::{Error, Result};
 
-/// How long a call is tried again before its error counts.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The first pause; doubles, up to [`LONGEST_PAUSE`].
+/// Calls on their way at once: EC2's buckets hold 50 to 100 calls and are
+/// shared with whoever else uses the account.
+const AT_ONCE: usize = 8;
+/// The longest first pause; doubles, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// How long a service that never answered is tried: nobody wants to wait half
+/// a minute to hear that the cable is not in.
+const NEVER_ANSWERED: Duration = Duration::from_secs(6);
 /// The pause between two looks at something that is waited for.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// The account, for whoever makes calls to it.
+/// The account, for whoever makes calls to it. Clones share all they know.
 #[derive(Debug, Clone)]
 pub struct Caller {
     cloud: Arc<dyn Cloud>,
+    progress: Arc<dyn Progress>,
+    at_once: Arc<Semaphore>,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What a caller keeps between calls.
+#[derive(Debug)]
+struct Known {
+    /// Whether any service ever answered.
+    answered: bool,
+    /// When something was made last. A caller that is new counts: it may go on
+    /// where another was stopped a moment ago.
+    made: Instant,
+    /// When a call failed last that may have made something all the same.
+    unsure: Option<Instant>,
+    /// State of the pauses' random numbers.
+    random: u64,
 }
 
 /// What a look at something that is waited for found.
@@ -34,7 +58,35 @@ pub enum Waiting<T> {
 impl Caller {
     /// Calls go to this account.
     pub fn new(cloud: Arc<dyn Cloud>) -> Self {
-        Self { cloud }
+        // Without entropy all pauses are the same, which is no harm.
+        Self::seeded(cloud, getrandom::u64().unwrap_or(0))
+    }
+
+    /// As [`new`](Self::new), with pauses that are the same every time.
+    pub fn seeded(cloud: Arc<dyn Cloud>, seed: u64) -> Self {
+        let known = Known {
+            answered: false,
+            made: Instant::now(),
+            unsure: None,
+            random: seed,
+        };
+        Self {
+            cloud,
+            progress: Arc::new(Silent),
+            at_once: Arc::new(Semaphore::new(AT_ONCE)),
+            known: Arc::new(Mutex::new(known)),
+        }
+    }
+
+    /// Tells this one what happens.
+    #[must_use]
+    pub fn telling(self, progress: Arc<dyn Progress>) -> Self {
+        Self { progress, ..self }
+    }
+
+    /// Tells that something happened.
+    pub fn tell(&self, event: &Event<'_>) {
+        self.progress.on(event);
     }
 
     /// The region that calls go to.
@@ -42,22 +94,41 @@ impl Caller {
         self.cloud.region()
     }
 
-    /// Makes a call, and again while its error is of the kind that passes.
+    /// Makes a call, and again while its error is of the kind that passes: see
+    /// the table in `retry.rs`.
     ///
     /// # Errors
     ///
     /// The last error, once it is final or patience is at its end.
     pub async fn send<R: Request + Clone>(&self, request: R) -> Result<R::Answer, ApiError> {
-        let until = Instant::now() + PATIENCE;
-        let mut pause = FIRST_PAUSE;
+        let effect = Effect::of::<R>();
+        let mut failing: Option<Instant> = None;
+        let mut tries = 0;
         loop {
-            match self.cloud.send(request.clone()).await {
-                Err(error) if passes(&error) && Instant::now() + pause < until => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+            let outcome = {
+                let _permit = self.at_once.acquire().await;
+                self.cloud.send(request.clone()).await
+            };
+            let error = match outcome {
+                Ok(answer) => {
+                    self.note_success(effect, R::TAKES_TOKEN);
+                    return Ok(answer);
                 }
-                outcome => return outcome,
+                Err(error) => error,
+            };
+            self.note_failure(effect, &error);
+            let Some(passing) = Passing::of(&error, effect) else {
+                return Err(error);
+            };
+            let until = self.until(passing, *failing.get_or_insert_with(Instant::now));
+            tries += 1;
+            let pause = self.pause(tries);
+            if tries > passing.tries() || Instant::now() + pause > until {
+                return Err(error);
             }
+            let error = &error;
+            self.tell(&Event::Again { error, pause });
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -83,28 +154,67 @@ impl Caller {
                         last,
                     });
                 }
-                Waiting::Not(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                Waiting::Not(seen) => {
+                    let seen = &seen;
+                    self.tell(&Event::Waiting { what, seen });
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
             }
         }
     }
-}
 
-/// Whether an error is of the kind that passes: throttling, and what the
-/// service itself calls its own fault.
-fn passes(error: &ApiError) -> bool {
-    matches!(error.fault, Fault::Service { status } if status >= 500)
-        || matches!(
-            error.code.as_str(),
-            "Throttling" | "ThrottlingException" | "RequestLimitExceeded" | "SlowDown"
-        )
-}
+    /// When the last call failed that may have made something all the same.
+    pub(super) fn unsure_since(&self) -> Option<Instant> {
+        self.with(|known| known.unsure)
+    }
 
-/// What to do about an error, where one can tell.
-pub fn advice(error: &ApiError) -> Option<&'static str> {
-    match error.code.as_str() {
-        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
-            Some("sign in again: the credentials have expired")
-        }
-        _ => None,
+    fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
+        act(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note_success(&self, effect: Effect, token: bool) {
+        self.with(|known| {
+            known.answered = true;
+            if effect == Effect::Makes || token {
+                known.made = Instant::now();
+            }
+        });
+    }
+
+    fn note_failure(&self, effect: Effect, error: &ApiError) {
+        self.with(|known| {
+            if matches!(error.fault, Fault::Service { .. }) {
+                known.answered = true;
+            }
+            if effect == Effect::Makes && is_unsure(error) {
+                known.unsure = Some(Instant::now());
+            }
+        });
+    }
+
+    /// Until when an error that came first at `failing` is given time.
+    fn until(&self, passing: Passing, failing: Instant) -> Instant {
+        self.with(|known| match passing {
+            Passing::Unseen => known.made + UNSEEN_FOR,
+            Passing::Unreached if !known.answered => failing + NEVER_ANSWERED,
+            _ => failing + passing.patience(),
+        })
+    }
+
+    /// The pause before the next try: anything up to a bound that doubles
+    /// (full jitter), so that callers who failed together come back apart.
+    fn pause(&self, tries: u32) -> Duration {
+        let bound = FIRST_PAUSE
+            .saturating_mul(1 << (tries - 1).min(8))
+            .min(LONGEST_PAUSE);
+        let random = self.with(|known| {
+            // SplitMix64.
+            known.random = known.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = known.random;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        });
+        bound.mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)
     }
 }

@@ -1,10 +1,14 @@
 //! The DHCP options of the VPC: which resolvers its machines are told of.
 
-use super::{Context, Kind, Resource};
-use crate::api::Id;
-use crate::engine::{Fields, Ids, Observed, Part};
-use crate::error::Result;
 use std::collections::BTreeSet;
+
+use super::{Context, Kind, Resource, gone_is_fine, part_of};
+use crate::api::{
+    AssociateDhcpOptions, CreateDhcpOptions, DeleteDhcpOptions, DescribeDhcpOptions, DescribeVpcs,
+    Filter, Id,
+};
+use crate::engine::{Fields, Ids, Observed, Part, State};
+use crate::error::Result;
 
 /// A DHCP option set as it shall be. A set cannot be changed: another takes
 /// its place.
@@ -16,21 +20,49 @@ pub struct DhcpOptions {
     pub domain: Option<String>,
 }
 
+fn fields(servers: &[String], domain: Option<&str>) -> Fields {
+    [
+        ("servers", servers.join(", ").into()),
+        ("domain", domain.unwrap_or("none").into()),
+    ]
+    .into()
+}
+
 impl Resource for DhcpOptions {
     const KIND: Kind = Kind::DhcpOptions;
-    const FIXED: &'static [&'static str] = &[];
+    const FIXED: &'static [&'static str] = &["servers", "domain"];
+
     fn needs(&self) -> Vec<Part> {
-        unimplemented!()
+        Vec::new()
     }
+
     fn fields(&self, _: &Ids, _: &Context) -> Fields {
-        unimplemented!()
+        fields(&self.servers, self.domain.as_deref())
     }
-    async fn observe(_: &Context) -> Result<Vec<Observed>> {
-        unimplemented!()
+
+    async fn observe(context: &Context) -> Result<Vec<Observed>> {
+        let filters = context.ours();
+        let found = context.caller.send(DescribeDhcpOptions { filters }).await?;
+        let observed = found.into_iter().map(|options| Observed {
+            kind: Self::KIND,
+            part: part_of(&options.tags),
+            id: options.id,
+            state: State::Ready,
+            fields: fields(&options.servers, options.domain.as_deref()),
+            tags: options.tags,
+        });
+        Ok(observed.collect())
     }
-    async fn create(&self, _: &Context, _: &Part, _: &Ids, _: &str) -> Result<Id> {
-        unimplemented!()
+
+    async fn create(&self, context: &Context, part: &Part, _: &Ids, _: &str) -> Result<Id> {
+        let request = CreateDhcpOptions {
+            servers: self.servers.clone(),
+            domain: self.domain.clone(),
+            tags: context.tags(part),
+        };
+        Ok(context.caller.send(request).await?.id)
     }
+
     async fn change(
         &self,
         _: &Context,
@@ -38,9 +70,23 @@ impl Resource for DhcpOptions {
         _: &BTreeSet<&'static str>,
         _: &Ids,
     ) -> Result<()> {
-        unimplemented!()
+        // All its fields are fixed.
+        Ok(())
     }
-    async fn delete(_: &Context, _: &Observed) -> Result<()> {
-        unimplemented!()
+
+    /// VPCs of this lab that use it are given Amazon's own options first.
+    async fn delete(context: &Context, observed: &Observed) -> Result<()> {
+        let caller = &context.caller;
+        let mut filters = context.ours();
+        filters.push(Filter::new("dhcp-options-id", &observed.id));
+        for vpc in caller.send(DescribeVpcs { filters }).await? {
+            let request = AssociateDhcpOptions {
+                options: "default".to_owned(),
+                vpc: vpc.id,
+            };
+            gone_is_fine(caller.send(request).await)?;
+        }
+        let options = observed.id.clone();
+        gone_is_fine(caller.send(DeleteDhcpOptions { options }).await)
     }
 }

@@ -1,10 +1,19 @@
 //! The image that nodes start from: a small disk with an EFI loader.
 
-use super::{Context, Kind, Resource};
-use crate::api::Id;
-use crate::engine::{Fields, Ids, Observed, Part};
-use crate::error::Result;
+use core::time::Duration;
 use std::collections::BTreeSet;
+
+use super::{Context, Kind, Resource, gone_is_fine, part_of};
+use crate::api::{
+    DeleteSnapshot, DeregisterImage, DescribeImages, DescribeSnapshots, Filter, Id, Image,
+};
+use crate::engine::{Fields, Ids, Observed, Part, State};
+use crate::error::Result;
+
+/// Tag with what an image or a snapshot holds: `sha256:…`.
+pub(crate) const CONTENT_TAG: &str = "ichor:content";
+/// How long a deregistered image may hold its snapshot.
+const FREE_WITHIN: Duration = Duration::from_secs(120);
 
 /// An image of ours as it shall be, by content. Another content is another
 /// image.
@@ -20,19 +29,48 @@ pub struct LoaderImage {
 
 impl Resource for LoaderImage {
     const KIND: Kind = Kind::LoaderImage;
-    const FIXED: &'static [&'static str] = &[];
+    const FIXED: &'static [&'static str] = &["content"];
+
     fn needs(&self) -> Vec<Part> {
-        unimplemented!()
+        Vec::new()
     }
+
     fn fields(&self, _: &Ids, _: &Context) -> Fields {
-        unimplemented!()
+        [("content", format!("sha256:{}", self.sha256).into())].into()
     }
-    async fn observe(_: &Context) -> Result<Vec<Observed>> {
-        unimplemented!()
+
+    /// Images, and snapshots that no image uses: those are what is left of an
+    /// upload or a deletion that was stopped.
+    async fn observe(context: &Context) -> Result<Vec<Observed>> {
+        let images = images(context, context.ours()).await?;
+        let filters = context.ours();
+        let snapshots = context.caller.send(DescribeSnapshots { filters }).await?;
+        let used: BTreeSet<&Id> = images.iter().flat_map(|image| &image.snapshots).collect();
+        let stray = snapshots
+            .into_iter()
+            .filter(|snapshot| !used.contains(&snapshot.id))
+            .map(|snapshot| {
+                let why = format!("a snapshot without an image ({})", snapshot.state);
+                observed(snapshot.id, State::Failed(why), snapshot.tags)
+            });
+        let stray: Vec<_> = stray.collect();
+        let images = images.into_iter().filter_map(|image| {
+            let state = match image.state.as_str() {
+                "available" => State::Ready,
+                "pending" => State::Pending,
+                "deregistered" => return None,
+                other => State::Failed(other.to_owned()),
+            };
+            Some(observed(image.id, state, image.tags))
+        });
+        Ok(images.chain(stray).collect())
     }
+
     async fn create(&self, _: &Context, _: &Part, _: &Ids, _: &str) -> Result<Id> {
         unimplemented!()
     }
+
+    /// There is nothing about an image that can be changed.
     async fn change(
         &self,
         _: &Context,
@@ -40,9 +78,61 @@ impl Resource for LoaderImage {
         _: &BTreeSet<&'static str>,
         _: &Ids,
     ) -> Result<()> {
-        unimplemented!()
+        Ok(())
     }
-    async fn delete(_: &Context, _: &Observed) -> Result<()> {
-        unimplemented!()
+
+    async fn delete(context: &Context, observed: &Observed) -> Result<()> {
+        let id = &observed.id;
+        if id.starts_with("snap-") {
+            return delete_snapshot(context, id, None).await;
+        }
+        let filters = vec![Filter::new("image-id", id)];
+        let found = images(context, filters).await?;
+        let image = id.clone();
+        gone_is_fine(context.caller.send(DeregisterImage { image }).await)?;
+        for snapshot in found.into_iter().flat_map(|image| image.snapshots) {
+            delete_snapshot(context, &snapshot, Some(id)).await?;
+        }
+        Ok(())
     }
+}
+
+fn observed(id: Id, state: State, tags: crate::api::Tags) -> Observed {
+    let content = tags.get(CONTENT_TAG).map_or("unknown", String::as_str);
+    Observed {
+        kind: Kind::LoaderImage,
+        part: part_of(&tags),
+        id,
+        state,
+        fields: [("content", content.into())].into(),
+        tags,
+    }
+}
+
+/// Images of this account.
+async fn images(context: &Context, filters: Vec<Filter>) -> Result<Vec<Image>> {
+    let owner = "self".to_owned();
+    let request = DescribeImages { owner, filters };
+    Ok(context.caller.send(request).await?)
+}
+
+/// Deletes a snapshot, unless an image uses it: one that was a stray when it
+/// was looked at may have become the next image's. `freed` is an image that
+/// used it, which AWS may take a while to see.
+async fn delete_snapshot(context: &Context, id: &Id, freed: Option<&Id>) -> Result<()> {
+    let what = format!("snapshot {id}");
+    context
+        .until_gone(&what, FREE_WITHIN, async || {
+            let snapshot = id.clone();
+            match context.caller.send(DeleteSnapshot { snapshot }).await {
+                Err(error) if error.code == "InvalidSnapshot.InUse" => {
+                    let filters = vec![Filter::new("block-device-mapping.snapshot-id", id)];
+                    let users = images(context, filters).await?;
+                    let used = users.iter().any(|image| Some(&image.id) != freed);
+                    Ok((!used).then_some(error.message))
+                }
+                outcome => gone_is_fine(outcome).map(|()| None),
+            }
+        })
+        .await
 }

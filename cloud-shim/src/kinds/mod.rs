@@ -37,8 +37,12 @@ pub use subnet::Subnet;
 pub use template::{ImageSource, Template, TemplateInterface};
 pub use vpc::Vpc;
 
-use crate::api::Id;
-use crate::engine::{Caller, Fields, Ids, LAB_TAG, NAME_TAG, Observed, PART_TAG, Part};
+use core::time::Duration;
+
+use crate::api::{ApiError, Id, Tags};
+use crate::engine::{
+    Caller, Fields, Ids, LAB_TAG, NAME_TAG, Observed, PART_TAG, Part, State, Waiting,
+};
 use crate::error::Result;
 
 /// What the calls about a part need besides the part.
@@ -54,7 +58,7 @@ pub struct Context {
 
 impl Context {
     /// The tags of a part.
-    pub fn tags(&self, part: &Part) -> crate::api::Tags {
+    pub fn tags(&self, part: &Part) -> Tags {
         [
             (LAB_TAG, self.lab.clone()),
             (PART_TAG, part.to_string()),
@@ -73,6 +77,67 @@ impl Context {
     pub fn ours(&self) -> Vec<crate::api::Filter> {
         vec![crate::api::Filter::tag(LAB_TAG, &self.lab)]
     }
+
+    /// What AWS shows of something that is there. It may be shown at one look
+    /// and not at the next, soon after it was made.
+    async fn shown<T>(
+        &self,
+        id: &Id,
+        mut look: impl AsyncFnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        const WITHIN: Duration = Duration::from_secs(60);
+        let what = format!("{id} to be shown");
+        let not = || Waiting::Not("not there".to_owned());
+        let shown = async || Ok(look().await?.map_or_else(not, Waiting::Done));
+        self.caller.wait(&what, WITHIN, shown).await
+    }
+
+    /// Looks until something is gone, for at most `within`. A look gives what
+    /// is still to be seen of it.
+    async fn until_gone(
+        &self,
+        what: &str,
+        within: Duration,
+        mut look: impl AsyncFnMut() -> Result<Option<String>>,
+    ) -> Result<()> {
+        let what = format!("{what} to be gone");
+        let gone = async || Ok(look().await?.map_or(Waiting::Done(()), Waiting::Not));
+        self.caller.wait(&what, within, gone).await
+    }
+}
+
+/// The part that a resource is, by its tag; the part without a name if it has
+/// none, which nothing asks for.
+fn part_of(tags: &Tags) -> Part {
+    Part::tagged(tags.get(PART_TAG).map_or("", String::as_str))
+}
+
+/// Takes it as done if what was to be deleted was gone already.
+pub(crate) fn gone_is_fine(outcome: Result<(), ApiError>) -> Result<()> {
+    match outcome {
+        Err(error) if !error.is_not_found() => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Nothing for what is not there, or was gone since it was listed.
+pub(crate) fn unless_gone<T>(outcome: Result<T, ApiError>) -> Result<Option<T>> {
+    match outcome {
+        Err(error) if error.is_not_found() => Ok(None),
+        outcome => Ok(Some(outcome?)),
+    }
+}
+
+/// How far a resource is by AWS's word for it; nothing once it is deleted.
+/// `reason` is why it failed, if AWS says.
+fn state_of(word: &str, reason: Option<&str>) -> Option<State> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "available" | "create-complete" | "update-complete" => State::Ready,
+        "pending" | "create-in-progress" | "update-in-progress" => State::Pending,
+        "deleting" | "delete-in-progress" => State::Going,
+        "deleted" | "delete-complete" => return None,
+        _ => State::Failed(reason.unwrap_or(word).to_owned()),
+    })
 }
 
 /// A kind of resource. The value says how a part of that kind shall be.

@@ -5,17 +5,20 @@ use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
-use super::{Context, Kind, Resource};
+use super::subnet::take_ipv6;
+use super::{Context, Kind, Resource, gone_is_fine, part_of};
 use crate::api::{
-    AssociateDhcpOptions, AssociateVpcCidrBlock, CreateVpc, DeleteVpc, DescribeVpcAttribute,
-    DescribeVpcs, DisassociateVpcCidrBlock, Filter, Id, Ipv6Block, ModifyVpcAttribute,
-    VpcAttribute,
+    AssociateDhcpOptions, AssociateVpcCidrBlock, CreateVpc, DeleteVpc, DescribeSubnets,
+    DescribeVpcAttribute, DescribeVpcs, DisassociateVpcCidrBlock, Filter, Id, Ipv6Block,
+    ModifyVpcAttribute, VpcAttribute,
 };
-use crate::engine::{Fields, Ids, Observed, PART_TAG, Part, State, Waiting};
-use crate::error::Result;
+use crate::engine::{Fields, Ids, Observed, Part, State, Waiting};
+use crate::error::{Error, Result};
 
 /// How long an Amazon-provided IPv6 block may take.
-const IPV6_WITHIN: Duration = Duration::from_secs(120);
+const IPV6_WITHIN: Duration = Duration::from_secs(180);
+/// How long one that was asked for before may take to show; seconds are usual.
+const IPV6_ON_ITS_WAY: Duration = Duration::from_secs(30);
 
 /// A VPC as it shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,22 +63,18 @@ impl Resource for Vpc {
                 let request = DescribeVpcAttribute { vpc, attribute };
                 context.caller.send(request).await
             };
+            let dns_support = attribute(VpcAttribute::DnsSupport).await?;
+            let dns_hostnames = attribute(VpcAttribute::DnsHostnames).await?;
             let fields = [
-                ("cidr", vpc.cidr.clone().into()),
+                ("cidr", vpc.cidr.into()),
                 ("ipv6", vpc.ipv6.is_some().into()),
-                ("dhcp-options", vpc.dhcp_options.clone().into()),
-                (
-                    "dns-support",
-                    attribute(VpcAttribute::DnsSupport).await?.into(),
-                ),
-                (
-                    "dns-hostnames",
-                    attribute(VpcAttribute::DnsHostnames).await?.into(),
-                ),
+                ("dhcp-options", vpc.dhcp_options.into()),
+                ("dns-support", dns_support.into()),
+                ("dns-hostnames", dns_hostnames.into()),
             ];
             found.push(Observed {
                 kind: Kind::Vpc,
-                part: Part::tagged(vpc.tags.get(PART_TAG).map_or("", String::as_str)),
+                part: part_of(&vpc.tags),
                 id: vpc.id,
                 state: State::Ready,
                 fields: fields.into(),
@@ -132,10 +131,7 @@ impl Resource for Vpc {
 
     async fn delete(context: &Context, observed: &Observed) -> Result<()> {
         let vpc = observed.id.clone();
-        match context.caller.send(DeleteVpc { vpc }).await {
-            Err(error) if !error.is_not_found() => Err(error.into()),
-            _ => Ok(()),
-        }
+        gone_is_fine(context.caller.send(DeleteVpc { vpc }).await)
     }
 }
 
@@ -147,28 +143,59 @@ async fn set_ipv6(context: &Context, vpc: &Id, wanted: bool) -> Result<()> {
         let found = caller.send(DescribeVpcs { filters }).await?;
         Ok(found.into_iter().find_map(|vpc| vpc.ipv6))
     };
-    match block().await? {
-        Some(block) if !wanted => {
-            let association = block.association;
-            caller
-                .send(DisassociateVpcCidrBlock { association })
-                .await?;
-        }
-        None if wanted => {
-            let vpc = vpc.clone();
-            caller.send(AssociateVpcCidrBlock { vpc }).await?;
-        }
-        _ => {}
+    if !wanted {
+        let Some(Ipv6Block { association, cidr }) = block().await? else {
+            return Ok(());
+        };
+        take_subnets_ipv6(context, vpc).await?;
+        let request = DisassociateVpcCidrBlock { association };
+        gone_is_fine(caller.send(request).await)?;
+        let what = format!("{cidr} of {vpc}");
+        return context
+            .until_gone(&what, IPV6_WITHIN, async || {
+                Ok(block().await?.map(|block| block.cidr))
+            })
+            .await;
     }
     let what = format!("the IPv6 block of {vpc}");
-    caller
-        .wait(&what, IPV6_WITHIN, async || {
-            let there = block().await?.is_some();
-            Ok(if there == wanted {
-                Waiting::Done(())
-            } else {
-                Waiting::Not(if there { "still there" } else { "not there" }.to_owned())
-            })
+    let there = async || {
+        Ok(match block().await? {
+            Some(_) => Waiting::Done(()),
+            None => Waiting::Not("none".to_owned()),
+        })
+    };
+    // A block shows only once it is associated: one may be on its way, asked
+    // for as the VPC was made or by a run that was stopped. Asking again then
+    // would give the VPC a second one.
+    match caller.wait(&what, IPV6_ON_ITS_WAY, there).await {
+        Err(Error::Late { .. }) => {}
+        outcome => return outcome,
+    }
+    let request = AssociateVpcCidrBlock { vpc: vpc.clone() };
+    caller.send(request).await?;
+    caller.wait(&what, IPV6_WITHIN, there).await
+}
+
+/// Takes the /64 of each subnet of the lab away, and waits until none is left:
+/// the VPC's block cannot go before.
+async fn take_subnets_ipv6(context: &Context, vpc: &Id) -> Result<()> {
+    let in_vpc = Filter::new("vpc-id", vpc);
+    let filters = [context.ours(), vec![in_vpc.clone()]].concat();
+    for subnet in context.caller.send(DescribeSubnets { filters }).await? {
+        if let Some(block) = subnet.ipv6 {
+            take_ipv6(context, &subnet.id, block).await?;
+        }
+    }
+    let what = format!("the IPv6 blocks of the subnets of {vpc}");
+    context
+        .until_gone(&what, IPV6_WITHIN, async || {
+            let filters = vec![in_vpc.clone()];
+            let found = context.caller.send(DescribeSubnets { filters }).await?;
+            let users: Vec<_> = found
+                .into_iter()
+                .filter_map(|subnet| Some(format!("{} has {}", subnet.id, subnet.ipv6?.cidr)))
+                .collect();
+            Ok((!users.is_empty()).then(|| users.join("; ")))
         })
         .await
 }

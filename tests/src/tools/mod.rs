@@ -137,6 +137,7 @@ impl Tools {
             Set::Peers,
             Set::Capture,
             Set::Filesystems,
+            Set::Bastion,
         ];
         for root in lab.map(|set| self.root(set)) {
             if let Some(path) = program_under(&root, program) {

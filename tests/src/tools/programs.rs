@@ -33,6 +33,10 @@ pub(super) fn on_path(program: &str) -> Option<PathBuf> {
 pub(super) fn command_under(root: &Path, program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env(LIBRARY_PATH, library_path(&[root]));
+    let python = root.join("usr/lib/python3/dist-packages");
+    if python.is_dir() {
+        command.env("PYTHONPATH", python);
+    }
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     if name.starts_with("qemu-system") {
         for data in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {

@@ -23,13 +23,16 @@ pub enum Set {
     CrossStd,
     /// What a Raspberry Pi runs before `kernel8.img`. Not free software: fetched, never committed.
     PiFirmware,
-    /// fsck.fat and mtools, to look at card images with others' eyes.
+    /// fsck.fat, mtools and sgdisk, to look at disk images with others' eyes.
     Filesystems,
+    /// cloud-init, docker-compose, docker-registry, skopeo and shellcheck, to try out what the
+    /// bastion in AWS is given.
+    Bastion,
 }
 
 impl Set {
     /// Every set.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Boot,
         Self::Clients,
         Self::Images,
@@ -41,6 +44,7 @@ impl Set {
         Self::CrossStd,
         Self::PiFirmware,
         Self::Filesystems,
+        Self::Bastion,
     ];
     /// What the demo and the end-to-end tests use.
     pub const LAB: [Self; 3] = [Self::Boot, Self::Clients, Self::Images];
@@ -58,6 +62,7 @@ impl Set {
             Self::CrossStd => &CROSS_STD,
             Self::PiFirmware => &PI_FIRMWARE,
             Self::Filesystems => &FILESYSTEMS,
+            Self::Bastion => &BASTION,
         }
     }
 }
@@ -380,16 +385,40 @@ static PI_FIRMWARE: Spec = Spec {
 static FILESYSTEMS: Spec = Spec {
     name: "filesystems",
     origin: Origin::Machine,
-    packages: &[Package("dosfstools"), Package("mtools")],
+    packages: &[Package("dosfstools"), Package("mtools"), Package("gdisk")],
     probes: &[
         probe("fsck.fat", "--help", "fsck.fat"),
         probe("mtools", "--version", "mtools"),
+        probe("sgdisk", "--version", "GPT fdisk"),
     ],
     elsewhere: &[
-        ("Fedora", "sudo dnf install dosfstools mtools"),
-        ("Arch", "sudo pacman -S dosfstools mtools"),
-        ("Homebrew", "brew install dosfstools mtools"),
+        ("Fedora", "sudo dnf install dosfstools mtools gdisk"),
+        ("Arch", "sudo pacman -S dosfstools mtools gptfdisk"),
+        ("Homebrew", "brew install dosfstools mtools gptfdisk"),
     ],
+};
+
+static BASTION: Spec = Spec {
+    name: "bastion",
+    origin: Origin::Machine,
+    packages: &[
+        Package("cloud-init"),
+        Package("docker-compose"),
+        Package("docker-registry"),
+        Package("skopeo"),
+        Package("shellcheck"),
+    ],
+    probes: &[
+        probe("cloud-init", "--version", "cloud-init"),
+        probe("docker-compose", "--version", "docker-compose"),
+        probe("docker-registry", "--version", "docker-registry"),
+        probe("skopeo", "--version", "skopeo"),
+        probe("shellcheck", "--version", "ShellCheck"),
+    ],
+    elsewhere: &[(
+        "Fedora",
+        "sudo dnf install cloud-init docker-compose docker-distribution skopeo ShellCheck",
+    )],
 };
 
 const RUSTUP_MUSL: &[(&str, &str)] = &[(
