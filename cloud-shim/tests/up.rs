@@ -51,7 +51,6 @@ async fn up_twice_changes_nothing_the_second_time() {
     let fake = account();
     let empty = plan(&fake, &Config::default()).await;
     assert!(!empty.is_empty());
-    eprintln!("{empty}");
     assert!(empty.steps.iter().all(|step| step.action == Action::Create));
     up(&fake, 1).await.unwrap();
     let before = fake.calls().len();
