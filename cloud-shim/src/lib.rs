@@ -9,6 +9,7 @@
 pub mod api;
 pub mod bastion;
 pub mod config;
+pub mod cost;
 pub mod design;
 pub mod down;
 pub mod engine;
