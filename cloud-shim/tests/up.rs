@@ -1,5 +1,7 @@
 //! `up` against the strict fake: once, twice, disturbed, and with others.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by a panic")]
+
 mod lab;
 
 use core::time::Duration;
@@ -51,7 +53,6 @@ async fn up_twice_changes_nothing_the_second_time() {
     let fake = account();
     let empty = plan(&fake, &Config::default()).await;
     assert!(!empty.is_empty());
-    eprintln!("{empty}");
     assert!(empty.steps.iter().all(|step| step.action == Action::Create));
     up(&fake, 1).await.unwrap();
     let before = fake.calls().len();
@@ -228,7 +229,8 @@ async fn another_block_is_refused_before_anything_is_done() {
 
 #[tokio::test(start_paused = true)]
 async fn each_refusal_of_aws_is_one_clear_line() {
-    let cases: [(fn(&Fake), &str); 5] = [
+    type Disturb = fn(&Fake);
+    let cases: [(Disturb, &str); 5] = [
         (
             |fake| fake.deny("ec2:CreateSubnet"),
             "allow ec2:CreateSubnet in IAM",

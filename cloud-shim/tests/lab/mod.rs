@@ -1,5 +1,8 @@
 //! A lab in the strict fake: the default design, seen by one process.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by a panic")]
+#![allow(dead_code, reason = "each test uses its own share of this")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
