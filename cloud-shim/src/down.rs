@@ -3,17 +3,13 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::api::{
-    DeleteSnapshot, DeleteVolume, DescribeInstances, DescribeSnapshots, DescribeVolumes, Id,
-    TerminateInstances,
-};
-use crate::engine::Waiting;
+use crate::api::{DeleteVolume, DescribeInstances, DescribeVolumes, Id, TerminateInstances};
+use crate::engine::{Event, Waiting};
 use crate::error::{Error, Result};
-use crate::kinds::{Context, Kind};
+use crate::kinds::{Context, Kind, gone_is_fine};
 use crate::leftovers::{self, Leftover};
 
 /// AWS may show a resource late: only when so long nothing was found is
@@ -47,11 +43,7 @@ const ORDER: &[&[Step]] = &[
         Step::Parts(Kind::Profile),
         Step::Volumes,
     ],
-    &[
-        Step::Snapshots,
-        Step::Parts(Kind::Interface),
-        Step::Parts(Kind::Role),
-    ],
+    &[Step::Parts(Kind::Interface), Step::Parts(Kind::Role)],
     &[
         Step::Parts(Kind::SecurityGroup),
         Step::Parts(Kind::RouteTable),
@@ -75,20 +67,6 @@ enum Step {
     Instances,
     /// Volumes with the lab's tag that are attached to nothing.
     Volumes,
-    /// Snapshots with the lab's tag of no image.
-    Snapshots,
-}
-
-/// What is told while it goes on.
-pub trait Watch: Send + Sync {
-    /// Something is being deleted.
-    fn deleting(&self, kind: &str, id: &str, name: &str);
-    /// It is gone.
-    fn deleted(&self, kind: &str, id: &str);
-    /// It could not be deleted yet.
-    fn failed(&self, kind: &str, id: &str, error: &Error);
-    /// Everything is gone; AWS is asked again for a while.
-    fn settling(&self, span: Duration);
 }
 
 /// Deletes everything that carries the lab's tag, and looks for what is left
@@ -98,13 +76,13 @@ pub trait Watch: Send + Sync {
 /// # Errors
 ///
 /// If AWS could not be asked what is left. What could not be deleted is no
-/// error here: it is told to `watch`, and found by the scan.
-pub async fn down(context: &Context, watch: &dyn Watch) -> Result<BTreeSet<Leftover>> {
+/// error here: it is told as an [`Event`], and found by the scan.
+pub async fn down(context: &Context) -> Result<BTreeSet<Leftover>> {
     let until = Instant::now() + AT_MOST;
     let mut left = BTreeSet::new();
     for _ in 0..ROUNDS {
-        delete_all(context, watch).await;
-        left = settle(context, watch, until).await?;
+        delete_all(context).await;
+        left = settle(context, until).await?;
         let can_be_deleted = left
             .iter()
             .any(|left| left.found != leftovers::Found::InTheWay);
@@ -116,118 +94,95 @@ pub async fn down(context: &Context, watch: &dyn Watch) -> Result<BTreeSet<Lefto
 }
 
 /// Scans until nothing was found for [`SETTLED`], or something was.
-async fn settle(
-    context: &Context,
-    watch: &dyn Watch,
-    until: Instant,
-) -> Result<BTreeSet<Leftover>> {
+async fn settle(context: &Context, until: Instant) -> Result<BTreeSet<Leftover>> {
     let since = Instant::now();
-    watch.settling(SETTLED);
     loop {
         let left = leftovers::scan(context).await?;
         let now = Instant::now();
         if !left.is_empty() || now - since >= SETTLED || now >= until {
             return Ok(left);
         }
+        context.caller.tell(&Event::Waiting {
+            what: "what AWS may yet show",
+            seen: "nothing left",
+        });
         tokio::time::sleep(SCAN_AGAIN).await;
     }
 }
 
 /// Goes once through all that is to be deleted. What fails does not keep the
 /// rest from going: the less is left, the less it costs.
-async fn delete_all(context: &Context, watch: &dyn Watch) {
+async fn delete_all(context: &Context) {
     for row in ORDER {
-        let mut steps: FuturesUnordered<_> = row
-            .iter()
-            .map(async |step| (step, delete(context, *step, watch).await))
-            .collect();
-        while let Some((step, outcome)) = steps.next().await {
-            if let Err(error) = outcome {
-                watch.failed(&step.name(), "", &error);
+        let steps = row.iter().map(async |step| {
+            if let Err(error) = delete(context, *step).await {
+                not_deleted(context, step.name(), "", &error);
             }
-        }
+        });
+        join_all(steps).await;
     }
 }
 
 impl Step {
-    fn name(self) -> String {
+    const fn name(self) -> &'static str {
         match self {
-            Self::Parts(kind) => kind.name().to_owned(),
-            Self::Instances => "instance".to_owned(),
-            Self::Volumes => "volume".to_owned(),
-            Self::Snapshots => "snapshot".to_owned(),
+            Self::Parts(kind) => kind.name(),
+            Self::Instances => "instance",
+            Self::Volumes => "volume",
         }
     }
 }
 
-async fn delete(context: &Context, step: Step, watch: &dyn Watch) -> Result<()> {
+async fn delete(context: &Context, step: Step) -> Result<()> {
     match step {
-        Step::Parts(kind) => delete_parts(context, kind, watch).await,
-        Step::Instances => terminate_instances(context, watch).await,
-        Step::Volumes => {
-            let filters = context.ours();
-            let volumes = context.caller.send(DescribeVolumes { filters }).await?;
-            for volume in volumes
-                .into_iter()
-                .filter(|volume| volume.instance.is_none())
-            {
-                let volume = volume.id;
-                let request = DeleteVolume {
-                    volume: volume.clone(),
-                };
-                told(watch, "volume", &volume, context.caller.send(request)).await;
-            }
-            Ok(())
-        }
-        Step::Snapshots => {
-            let filters = context.ours();
-            for snapshot in context.caller.send(DescribeSnapshots { filters }).await? {
-                let snapshot = snapshot.id;
-                let request = DeleteSnapshot {
-                    snapshot: snapshot.clone(),
-                };
-                told(watch, "snapshot", &snapshot, context.caller.send(request)).await;
-            }
-            Ok(())
-        }
+        Step::Parts(kind) => delete_parts(context, kind).await,
+        Step::Instances => terminate_instances(context).await,
+        Step::Volumes => delete_volumes(context).await,
     }
+}
+
+fn not_deleted(context: &Context, kind: &str, id: &str, error: &Error) {
+    context.caller.tell(&Event::NotDeleted { kind, id, error });
 }
 
 /// Deletes one thing and tells how it went.
-async fn told<E: Into<Error>>(
-    watch: &dyn Watch,
-    kind: &str,
-    id: &str,
-    delete: impl Future<Output = Result<(), E>>,
-) {
-    watch.deleting(kind, id, "");
-    match delete.await.map_err(Into::into) {
-        Ok(()) => watch.deleted(kind, id),
-        Err(Error::Api(error)) if error.is_not_found() => watch.deleted(kind, id),
-        Err(error) => watch.failed(kind, id, &error),
+async fn told(context: &Context, kind: &str, id: &str, deletion: impl Future<Output = Result<()>>) {
+    context.caller.tell(&Event::Deleting { kind, id });
+    match deletion.await {
+        Ok(()) => context.caller.tell(&Event::Deleted { kind, id }),
+        Err(error) => not_deleted(context, kind, id, &error),
     }
 }
 
-async fn delete_parts(context: &Context, kind: Kind, watch: &dyn Watch) -> Result<()> {
+async fn delete_parts(context: &Context, kind: Kind) -> Result<()> {
     let observed = kind.observe(context).await?;
-    let mut deletions: FuturesUnordered<_> = observed
+    let deletions = observed
         .iter()
-        .map(async |observed| {
-            watch.deleting(kind.name(), &observed.id, observed.part.as_str());
-            (observed, observed.delete(context).await)
-        })
-        .collect();
-    while let Some((observed, outcome)) = deletions.next().await {
-        match outcome {
-            Ok(()) => watch.deleted(kind.name(), &observed.id),
-            Err(error) => watch.failed(kind.name(), &observed.id, &error),
-        }
-    }
+        .map(|observed| told(context, kind.name(), &observed.id, observed.delete(context)));
+    join_all(deletions).await;
+    Ok(())
+}
+
+async fn delete_volumes(context: &Context) -> Result<()> {
+    let filters = context.ours();
+    let volumes = context.caller.send(DescribeVolumes { filters }).await?;
+    let free = volumes
+        .into_iter()
+        .filter(|volume| volume.instance.is_none());
+    let deletions = free.map(async |volume| {
+        let id = volume.id.clone();
+        let deletion = async {
+            let volume = volume.id;
+            gone_is_fine(context.caller.send(DeleteVolume { volume }).await)
+        };
+        told(context, "volume", &id, deletion).await;
+    });
+    join_all(deletions).await;
     Ok(())
 }
 
 /// Terminates the lab's instances and waits until they are.
-async fn terminate_instances(context: &Context, watch: &dyn Watch) -> Result<()> {
+async fn terminate_instances(context: &Context) -> Result<()> {
     let caller = &context.caller;
     let running = async || -> Result<Vec<Id>> {
         let filters = context.ours();
@@ -239,8 +194,9 @@ async fn terminate_instances(context: &Context, watch: &dyn Watch) -> Result<()>
     if instances.is_empty() {
         return Ok(());
     }
+    let kind = "instance";
     for id in &instances {
-        watch.deleting("instance", id, "");
+        caller.tell(&Event::Deleting { kind, id });
     }
     let request = TerminateInstances {
         instances: instances.clone(),
@@ -262,7 +218,7 @@ async fn terminate_instances(context: &Context, watch: &dyn Watch) -> Result<()>
         })
         .await?;
     for id in &instances {
-        watch.deleted("instance", id);
+        caller.tell(&Event::Deleted { kind, id });
     }
     Ok(())
 }

@@ -9,6 +9,7 @@
 pub mod api;
 pub mod bastion;
 pub mod config;
+pub mod cost;
 pub mod design;
 pub mod down;
 pub mod engine;
@@ -16,6 +17,11 @@ mod error;
 pub mod fake;
 pub mod kinds;
 pub mod leftovers;
+pub mod loader;
+pub mod node;
 pub mod price;
+#[cfg(feature = "sdk")]
+pub mod sdk;
+pub mod status;
 
 pub use error::{Error, Result};

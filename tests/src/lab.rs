@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::data::{DataFolder, Node};
 use crate::ichor::{Ichor, Settings};
-use crate::qemu::{Machine, Parts, Turn, Via, Wire};
+use crate::qemu::{Disk, Machine, Parts, Turn, Via, Wire};
 use crate::switch::Switch;
 use crate::tools::{Set, Tools};
 
@@ -82,14 +82,24 @@ impl Lab {
 
     /// Starts the server with further flags; `--pool` takes the place of [`POOL`].
     pub fn serve_with(&mut self, more: &[&str]) -> Result<()> {
+        let pool = (!more.contains(&"--pool")).then(|| POOL.to_owned());
+        self.start("server", pool, more)
+    }
+
+    /// Starts the server as in a cloud: somebody else gives the addresses.
+    pub fn serve_without_dhcp(&mut self) -> Result<()> {
+        self.start("off", None, &[])
+    }
+
+    fn start(&mut self, dhcp: &str, pool: Option<String>, more: &[&str]) -> Result<()> {
         self.ichor = None;
         let settings = Settings {
             data: self.data.path().to_owned(),
             state: self.folder.join("state"),
             nic: format!("wire:{}", self.sockets.path(ICHOR).display()),
             address: format!("{SERVER}/24"),
-            dhcp: "server".to_owned(),
-            pool: (!more.contains(&"--pool")).then(|| POOL.to_owned()),
+            dhcp: dhcp.to_owned(),
+            pool,
             more: more.iter().map(|flag| (*flag).to_owned()).collect(),
         };
         let command = Command::new(Ichor::program()?);
@@ -117,12 +127,34 @@ impl Lab {
         self.build(number, via, Some(Turn::wait()?))
     }
 
+    /// Powers machine `number` (from 1) on, once it is its turn. It boots from
+    /// the raw disk `image` and changes nothing on it.
+    pub fn power_on_from(&self, number: u8, image: &Path) -> Result<Machine> {
+        let turn = Some(Turn::wait()?);
+        self.build_with(number, Via::Ipxe, Disk::Image(image), turn)
+    }
+
     /// Powers machine `number` (from 1) on, however many others run.
     pub fn power_on_at_once(&self, number: u8, via: Via) -> Result<Machine> {
         self.build(number, via, None)
     }
 
     fn build(&self, number: u8, via: Via, turn: Option<Turn>) -> Result<Machine> {
+        let url = format!("http://{SERVER}:8080/boot.ipxe");
+        let disk = match via {
+            Via::Ipxe => Disk::Script(&url),
+            _ => Disk::Absent,
+        };
+        self.build_with(number, via, disk, turn)
+    }
+
+    fn build_with(
+        &self,
+        number: u8,
+        via: Via,
+        disk: Disk<'_>,
+        turn: Option<Turn>,
+    ) -> Result<Machine> {
         let name = node_name(number);
         let parts = Parts {
             name: &name,
@@ -130,7 +162,7 @@ impl Lab {
             via,
             wire: Wire::Switch(&self.sockets.path(&name)),
             folder: &self.folder,
-            script_url: &format!("http://{SERVER}:8080/boot.ipxe"),
+            disk,
         };
         Machine::power_on(&self.tools, &parts, turn)
     }

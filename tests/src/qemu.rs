@@ -80,6 +80,17 @@ pub enum Wire<'a> {
     Tap(&'a str, &'a Netns),
 }
 
+/// The disk of a machine that boots by [`Via::Ipxe`].
+#[derive(Debug, Clone, Copy)]
+pub enum Disk<'a> {
+    /// None: what else boots, boots from the network.
+    Absent,
+    /// Made on the spot, with iPXE and a script that asks this URL.
+    Script(&'a str),
+    /// This raw image, unchanged, as NVMe: as EC2 shows volumes.
+    Image(&'a Path),
+}
+
 /// What to build a machine from.
 #[derive(Debug, Clone)]
 pub struct Parts<'a> {
@@ -93,8 +104,8 @@ pub struct Parts<'a> {
     pub wire: Wire<'a>,
     /// Where its disk and its logs go.
     pub folder: &'a Path,
-    /// Where a script on its own disk finds the server ([`Via::Ipxe`]).
-    pub script_url: &'a str,
+    /// What it boots from, if not from the network.
+    pub disk: Disk<'a>,
 }
 
 impl Parts<'_> {
@@ -125,8 +136,10 @@ impl Machine {
         let mut command = tools.command("qemu-system-aarch64")?;
         board(&mut command, parts);
         let store = firmware(&mut command, tools, parts)?;
-        if parts.via == Via::Ipxe {
-            disk(&mut command, tools, parts)?;
+        match parts.disk {
+            Disk::Absent => {}
+            Disk::Script(url) => script_disk(&mut command, tools, parts, url)?,
+            Disk::Image(image) => image_disk(&mut command, image),
         }
         if let Wire::Tap(_, netns) = parts.wire {
             command = netns.enter(&command)?;
@@ -323,10 +336,10 @@ fn firmware(command: &mut Command, tools: &Tools, parts: &Parts<'_>) -> Result<O
 
 /// An EFI system partition with iPXE and its script: a folder that QEMU shows
 /// as a FAT disk.
-fn disk(command: &mut Command, tools: &Tools, parts: &Parts<'_>) -> Result<()> {
+fn script_disk(command: &mut Command, tools: &Tools, parts: &Parts<'_>, url: &str) -> Result<()> {
     let folder = parts.file("disk");
     let boot = folder.join("EFI/BOOT");
-    let script = format!("#!ipxe\ndhcp\nchain {}\n", parts.script_url);
+    let script = format!("#!ipxe\ndhcp\nchain {url}\n");
     let ipxe = tools.file(Asset::IpxeArm64)?;
     fs::create_dir_all(&boot)
         .and_then(|()| fs::copy(ipxe, boot.join("BOOTAA64.EFI")))
@@ -343,6 +356,14 @@ fn disk(command: &mut Command, tools: &Tools, parts: &Parts<'_>) -> Result<()> {
         "virtio-blk-pci,drive=disk,bootindex=0",
     ]);
     Ok(())
+}
+
+/// The image on NVMe, before everything else that could be booted.
+fn image_disk(command: &mut Command, image: &Path) {
+    let image = image.display();
+    let drive = format!("if=none,id=disk,format=raw,readonly=on,file={image}");
+    let device = "nvme,drive=disk,serial=vol0123456789abcdef0,bootindex=0";
+    command.args(["-drive", &drive, "-device", device]);
 }
 
 /// Writes what stands at the beginning of a flash; the rest takes no disk space.

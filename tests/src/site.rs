@@ -12,7 +12,7 @@ use crate::data::{DataFolder, Node};
 use crate::ichor::{Ichor, Settings};
 use crate::lab;
 use crate::netns::Netns;
-use crate::qemu::{Machine, Parts, Turn, Via};
+use crate::qemu::{Disk, Machine, Parts, Turn, Via};
 use crate::tools::{Set, Tools};
 
 /// The client's own address, outside the server's pool.
@@ -84,7 +84,7 @@ impl Site {
             via: Via::Pxe,
             wire: bridge.context("this site has no machine")?.wire(),
             folder: &self.folder,
-            script_url: "",
+            disk: Disk::Absent,
         };
         Machine::power_on(&self.tools, &parts, Some(Turn::wait()?))
     }

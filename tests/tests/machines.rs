@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use dhcproto::v4::{self, DhcpOption, OptionCode};
 use dhcproto::{Decodable, Decoder};
-use ichor_lab::qemu::{Machine, Parts, Turn, Via, Wire};
+use ichor_lab::qemu::{Disk, Machine, Parts, Turn, Via, Wire};
 use ichor_lab::switch::Switch;
 use ichor_lab::tools::{Set, Tools};
 
@@ -32,7 +32,10 @@ fn first_discover(via: Via) -> Result<(u16, Option<Vec<u8>>)> {
             via,
             wire: Wire::Switch(&wire),
             folder: &folder,
-            script_url: "http://192.0.2.1:8080/boot.ipxe",
+            disk: match via {
+                Via::Ipxe => Disk::Script("http://192.0.2.1:8080/boot.ipxe"),
+                _ => Disk::Absent,
+            },
         },
         Some(Turn::wait()?),
     )?;

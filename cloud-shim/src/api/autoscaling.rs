@@ -42,7 +42,8 @@ pub struct ScheduledAction {
     pub recurrence: String,
     /// IANA's name: `Europe/Dublin`.
     pub time_zone: String,
-    /// Fewest instances from then on.
+    /// Fewest instances from then on; `u32::MAX` if that is left as it is,
+    /// which only somebody else's action does. So with the next two.
     pub min: u32,
     /// Most instances from then on.
     pub max: u32,

@@ -162,6 +162,8 @@ pub enum Target {
     Endpoint(Id),
     /// Inside the VPC; EC2 itself makes these routes.
     Local,
+    /// What this program never leads to, such as a transit gateway: its id.
+    Other(Id),
 }
 
 impl Target {
@@ -172,7 +174,8 @@ impl Target {
             | Self::EgressOnlyGateway(id)
             | Self::NatGateway(id)
             | Self::Interface(id)
-            | Self::Endpoint(id) => id,
+            | Self::Endpoint(id)
+            | Self::Other(id) => id,
             Self::Local => "local",
         }
     }
@@ -252,6 +255,15 @@ pub enum Protocol {
     Icmp,
     /// ICMPv6 of every type.
     Icmp6,
+    /// What this program never asks for, such as ESP or one type of ICMP.
+    Other {
+        /// IANA's number.
+        number: u8,
+        /// For ICMP its type, else the first port; -1 for every one.
+        kind: i32,
+        /// For ICMP its code, else the last port; -1 for every one.
+        code: i32,
+    },
 }
 
 impl fmt::Display for Protocol {
@@ -264,6 +276,9 @@ impl fmt::Display for Protocol {
             Self::Udp(first, last) if first == last => write!(f, "udp {first}"),
             Self::Tcp(first, last) => write!(f, "tcp {first}-{last}"),
             Self::Udp(first, last) => write!(f, "udp {first}-{last}"),
+            Self::Other { number, kind, code } => {
+                write!(f, "protocol {number} ({kind} to {code})")
+            }
         }
     }
 }
@@ -401,7 +416,7 @@ pub struct LaunchData {
     pub root: RootVolume,
     /// Plain text; base64 is the adapter's matter.
     pub user_data: Option<String>,
-    /// IMDSv2 only, with this hop limit.
+    /// IMDSv2 only, with this hop limit; 0 where a template does not demand it.
     pub metadata_hops: u8,
     /// `standard` credits instead of `unlimited`.
     pub standard_credits: bool,
@@ -537,7 +552,7 @@ pub struct Image {
     pub boot_mode: Option<String>,
     /// Whether ENA is on.
     pub ena: bool,
-    /// `/dev/xvda`.
+    /// `/dev/xvda`; empty for an image that failed.
     pub root_device: String,
     /// Its snapshots.
     pub snapshots: Vec<Id>,

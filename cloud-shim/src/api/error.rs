@@ -21,6 +21,9 @@ pub enum Fault {
     Timeout,
     /// An answer came, but not one that this call has.
     NotUnderstood,
+    /// The call cannot be made from what it was given, such as a file that is
+    /// not there.
+    Invalid,
 }
 
 /// A call that failed.
@@ -83,7 +86,7 @@ impl ApiError {
                 "NatGatewayNotFound" | "NotFound" | "404" | "InvalidAMIID.Unavailable"
             )
             // Auto Scaling has one code for all that is wrong with a request.
-            || (self.code == "ValidationError" && self.message.contains("name not found"))
+            || (self.code == "ValidationError" && self.message.contains("not found"))
     }
 }
 

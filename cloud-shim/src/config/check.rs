@@ -4,9 +4,10 @@ use core::fmt;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::Ipv4Net;
 
 use super::Config;
+use crate::design::STACK_HTTP;
 use crate::error::Error;
 use crate::price::rates;
 
@@ -18,11 +19,11 @@ const BASTION_IMAGE_GIB: u32 = 2;
 /// The snapshot of the nodes' loader: the smallest volume that EBS has.
 const LOADER_IMAGE_GIB: u32 = 1;
 /// What the design has room for.
-const DESIGN_ROOT_GIB: u32 = 5;
+pub(super) const DESIGN_ROOT_GIB: u32 = 5;
 /// The most that EBS has in a gp3 volume.
 const GP3_MOST_GIB: u32 = 16 * 1024;
 /// The nodes of the design.
-const DESIGN_NODES: u32 = 3;
+pub(super) const DESIGN_NODES: u32 = 3;
 /// More are a slip.
 const NODES_MOST: u32 = 20;
 /// A group takes 60 rules a direction.
@@ -35,7 +36,7 @@ const TAKEN: &[(u16, &str)] = &[
     (53, "DNS"),
     (69, "TFTP"),
     (80, "pi-hole"),
-    (8080, "the netboot stack"),
+    (STACK_HTTP, "the netboot stack"),
 ];
 
 /// What is wrong with a key.
@@ -253,112 +254,6 @@ impl Config {
             }
         }
     }
-
-    /// What is allowed, but not what one may expect.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for (key, gib, hours) in [
-            (
-                "bastion.root_gib",
-                self.bastion.root_gib,
-                f64::from(self.bastion.schedule.hours) * rates::DAYS_A_MONTH,
-            ),
-            ("nodes.root_gib", self.nodes.root_gib, rates::HOURS_A_MONTH),
-        ] {
-            if gib > DESIGN_ROOT_GIB {
-                let month = crate::price::volume(gib, hours);
-                warnings.push(format!(
-                    "{key} = {gib}: more than the design's {DESIGN_ROOT_GIB}, and ${month:.3} a \
-                     month for {hours:.0} hours"
-                ));
-            }
-        }
-        if self.nodes.max > DESIGN_NODES {
-            warnings.push(format!(
-                "nodes.max = {}: the design has {DESIGN_NODES}",
-                self.nodes.max
-            ));
-        }
-        if !self.bastion.public_interface && !self.bastion.ssh_from.is_empty() {
-            warnings.push(
-                "bastion.ssh_from counts with public_interface alone: at the Instance Connect \
-                 endpoint it is IAM that says who may use it"
-                    .to_owned(),
-            );
-        }
-        for block in &self.bastion.ssh_from {
-            if matches!(block, IpNet::V4(_)) {
-                warnings.push(format!(
-                    "bastion.ssh_from: {block} cannot come: the public interface has an IPv6 \
-                     address alone"
-                ));
-            }
-        }
-        for (key, name) in [
-            ("bastion.instance_type", &self.bastion.instance_type),
-            ("nodes.instance_type", &self.nodes.instance_type),
-        ] {
-            if name != rates::TRIAL_TYPE {
-                warnings.push(format!(
-                    "{key} = \"{name}\": the free trial covers {} alone",
-                    rates::TRIAL_TYPE
-                ));
-            }
-        }
-        if self.region != rates::REGION {
-            warnings.push(format!(
-                "region = \"{}\": the prices shown are those of {}",
-                self.region,
-                rates::REGION
-            ));
-        }
-        warnings
-    }
-}
-
-/// Memory in GiB that a Talos control plane asks for.
-const TALOS_MEMORY_GIB: f64 = 2.0;
-/// Disk in GiB that Talos asks for to be installed.
-const TALOS_DISK_GIB: u32 = 10;
-/// Memory in GiB of each of the three machines that CozyStack asks for.
-const COZYSTACK_MEMORY_GIB: f64 = 24.0;
-
-/// What the nodes cannot do, for whoever is about to start some.
-pub fn nodes_advice(config: &Config) -> Vec<String> {
-    let nodes = &config.nodes;
-    let name = &nodes.instance_type;
-    let mut advice = Vec::new();
-    if let Some(known) = rates::instance_type(name) {
-        let memory = known.memory_gib;
-        if memory < TALOS_MEMORY_GIB {
-            advice.push(format!(
-                "{name} has {memory} GiB of memory: Talos asks for 2 GiB on a control plane, 1 GiB \
-                 on a worker"
-            ));
-        } else if memory == TALOS_MEMORY_GIB {
-            advice.push(format!(
-                "{name} has {memory} GiB of memory, the least that a Talos control plane takes: \
-                 it boots and joins, with little room for more"
-            ));
-        }
-        if memory < COZYSTACK_MEMORY_GIB {
-            advice.push(format!(
-                "CozyStack asks for 3 machines of 24 GiB, x86-64: on {name} ({memory} GiB, arm64) \
-                 expect booting and joining, not the platform"
-            ));
-        }
-    }
-    if nodes.root_gib < TALOS_DISK_GIB {
-        advice.push(format!(
-            "nodes.root_gib = {}: Talos asks for {TALOS_DISK_GIB} GiB to be installed; smaller \
-             disks are for booting and joining",
-            nodes.root_gib
-        ));
-    }
-    advice.push(format!(
-        "KubeVirt cannot start machines on {name}: EC2 gives it no nested virtualisation"
-    ));
-    advice
 }
 
 /// Why an address cannot be used in a subnet: AWS keeps the first four and the
@@ -410,203 +305,4 @@ fn is_arm64(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The keys of what is wrong once `break_it` was done.
-    fn wrong(break_it: impl FnOnce(&mut Config)) -> Vec<String> {
-        let mut config = Config::default();
-        break_it(&mut config);
-        config
-            .problems()
-            .into_iter()
-            .map(|problem| problem.key)
-            .collect()
-    }
-
-    #[test]
-    fn the_design_is_well() {
-        assert_eq!(Config::default().problems(), []);
-        assert_eq!(Config::default().warnings(), Vec::<String>::new());
-    }
-
-    #[test]
-    fn names() {
-        for (lab, well) in [
-            ("home", true),
-            ("a", true),
-            ("third-star-2", true),
-            ("twenty-letters-are-ok", false),
-            ("twenty-letters-is-ok", true),
-            ("", false),
-            ("Home", false),
-            ("2nd", false),
-            ("home-", false),
-            ("home.lab", false),
-        ] {
-            let wrong = wrong(|config| config.lab = lab.to_owned());
-            assert_eq!(wrong.is_empty(), well, "{lab}");
-        }
-        for (region, well) in [
-            ("eu-west-1", true),
-            ("ap-southeast-2", true),
-            ("eu-west", false),
-            ("eu-west-1a", false),
-            ("cn-north-1", false),
-            ("us-gov-west-1", false),
-            ("us-iso-east-1", false),
-            ("", false),
-            ("-", false),
-        ] {
-            let wrong = wrong(|config| config.region = region.to_owned());
-            assert_eq!(!wrong.contains(&"region".to_owned()), well, "{region}");
-        }
-        for (zone, well) in [("eu-west-1c", true), ("eu-west-2a", false), ("a", false)] {
-            let wrong = wrong(|config| config.zone = Some(zone.to_owned()));
-            assert_eq!(wrong.is_empty(), well, "{zone}");
-        }
-    }
-
-    #[test]
-    fn types() {
-        for (name, key) in [
-            ("t4g.small", None),
-            ("t4g.2xlarge", None),
-            // arm64, but of no known price.
-            ("m7gd.large", Some("no price")),
-            ("a1.medium", Some("no price")),
-            ("t3.small", Some("not arm64")),
-            ("g4dn.xlarge", Some("not arm64")),
-            ("t4g", Some("not arm64")),
-            ("t4g.", Some("not arm64")),
-            ("", Some("not arm64")),
-        ] {
-            let mut config = Config::default();
-            config.nodes.instance_type = name.to_owned();
-            let problems = config.problems();
-            let why = problems.first().map_or("", |problem| problem.why.as_str());
-            assert_eq!(problems.len(), usize::from(key.is_some()), "{name}");
-            assert!(why.contains(key.unwrap_or("")), "{name}: {why}");
-        }
-    }
-
-    #[test]
-    fn each_key_is_held_to_its_bounds() {
-        fn block<T: core::str::FromStr<Err: fmt::Debug>>(text: &str) -> T {
-            text.parse().unwrap()
-        }
-        type Break = fn(&mut Config);
-        let table: &[(&str, Break)] = &[
-            ("max_monthly_usd", |c| c.max_monthly_usd = f64::NAN),
-            ("max_monthly_usd", |c| c.max_monthly_usd = f64::INFINITY),
-            ("network.public", |c| {
-                c.network.public = block("10.20.1.1/24")
-            }),
-            ("network.public", |c| {
-                c.network.public = block("10.20.1.0/29")
-            }),
-            ("network.public", |c| {
-                c.network.public = block("10.21.1.0/24")
-            }),
-            ("network.private", |c| {
-                c.network.public = block("10.20.12.0/22")
-            }),
-            ("network.private", |c| {
-                c.network.public = block("10.20.13.0/25")
-            }),
-            ("network.vpc", |c| c.network.vpc = block("10.0.0.0/8")),
-            ("bastion.address", |c| {
-                c.bastion.address = block("10.20.13.3")
-            }),
-            ("bastion.address", |c| {
-                c.bastion.address = block("10.20.13.255")
-            }),
-            ("bastion.address", |c| {
-                c.bastion.address = block("10.20.1.140")
-            }),
-            ("bastion.stack_address", |c| {
-                c.bastion.stack_address = c.bastion.address
-            }),
-            ("bastion.stack_address", |c| {
-                c.bastion.stack_address = block("10.20.13.0")
-            }),
-            ("bastion.root_gib", |c| c.bastion.root_gib = 1),
-            ("bastion.schedule.hours", |c| c.bastion.schedule.hours = 0),
-            ("bastion.schedule.start", |c| {
-                c.bastion.schedule.start = block("18:00:01")
-            }),
-            ("bastion.schedule.time_zone", |c| {
-                c.bastion.schedule.time_zone.clear()
-            }),
-            ("bastion.ssh_from", |c| c.bastion.public_interface = true),
-            ("bastion.ssh_from", |c| {
-                c.bastion.ssh_from = vec![block("::/0")]
-            }),
-            ("bastion.ssh_from", |c| {
-                c.bastion.ssh_from = vec![block("2001:db8::1/64")]
-            }),
-            ("bastion.public_address", |c| {
-                c.bastion.public_interface = true;
-                c.bastion.ssh_from = vec![block("2001:db8::/64")];
-                c.bastion.public_address = block("10.20.13.7");
-            }),
-            ("nodes.max", |c| c.nodes.max = 0),
-            ("nodes.max", |c| c.nodes.max = 21),
-            ("nodes.ttl_hours", |c| c.nodes.ttl_hours = 25),
-            ("nodes.root_gib", |c| c.nodes.root_gib = 0),
-            ("mirrors.\"docker.io\"", |c| {
-                c.mirrors.insert("docker.io".to_owned(), 8080);
-            }),
-            // The later of the two, by name.
-            ("mirrors.\"gcr.io\"", |c| {
-                c.mirrors.insert("docker.io".to_owned(), 5051);
-            }),
-            ("mirrors.\"https://quay.io\"", |c| {
-                c.mirrors.insert("https://quay.io".to_owned(), 6000);
-            }),
-        ];
-        for (number, (key, break_it)) in table.iter().enumerate() {
-            assert_eq!(wrong(break_it), [*key], "row {number}");
-        }
-    }
-
-    #[test]
-    fn one_is_warned() {
-        type Change = fn(&mut Config);
-        let table: &[(&str, Change)] = &[
-            // 8 × 0.088 × 152 / 730
-            ("$0.147 a month for 152 hours", |c| c.bastion.root_gib = 8),
-            ("nodes.max = 4", |c| c.nodes.max = 4),
-            ("IAM", |c| {
-                c.bastion.ssh_from = vec!["2001:db8::/64".parse().unwrap()]
-            }),
-            ("free trial", |c| {
-                c.nodes.instance_type = "t4g.large".to_owned()
-            }),
-            ("eu-west-1", |c| c.region = "eu-west-2".to_owned()),
-        ];
-        for (says, change) in table {
-            let mut config = Config::default();
-            change(&mut config);
-            let warnings = config.warnings();
-            assert_eq!(warnings.len(), 1, "{warnings:?}");
-            assert!(warnings[0].contains(says), "{warnings:?}");
-        }
-    }
-
-    #[test]
-    fn mend_10_what_nodes_cannot_do_is_said() {
-        let said = |instance_type: &str| {
-            let mut config = Config::default();
-            config.nodes.instance_type = instance_type.to_owned();
-            nodes_advice(&config).join("\n")
-        };
-        let small = said("t4g.small");
-        for what in ["CozyStack", "KubeVirt", "2 GiB", "10 GiB"] {
-            assert!(small.contains(what), "{small}");
-        }
-        assert!(said("t4g.micro").contains("1 GiB of memory"));
-        let large = said("t4g.2xlarge");
-        assert!(!large.contains("CozyStack") && large.contains("KubeVirt"));
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! `cloud.toml`: what the replica is to look like. Every key has a default, and
 //! the defaults are the design; unknown keys are refused.
 
+mod advice;
 mod check;
 mod open;
 mod read;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
 
-pub use check::nodes_advice;
+pub use advice::nodes_advice;
 pub use open::Open;
 pub use schedule::Schedule;
 
@@ -83,6 +84,9 @@ pub struct Bastion {
     pub stack_address: Ipv4Addr,
     /// EC2 instance type, arm64.
     pub instance_type: String,
+    /// Its image, `ami-…`, instead of the newest minimal Amazon Linux 2023 for
+    /// arm64. Another system than that one is not set up by `cloud-up`.
+    pub image: Option<String>,
     /// Root volume in GiB; 5 at most within the design's budget.
     pub root_gib: u32,
     /// When it runs.
@@ -177,6 +181,7 @@ impl Default for Bastion {
             address: Ipv4Addr::new(10, 20, 13, 140),
             stack_address: Ipv4Addr::new(10, 20, 13, 141),
             instance_type: "t4g.small".to_owned(),
+            image: None,
             root_gib: 5,
             schedule: Schedule::default(),
             public_interface: false,

@@ -75,6 +75,8 @@ pub fn advice(error: &ApiError) -> Option<String> {
             "AWS was not reached: check the network, the proxy and AWS_ENDPOINT_URL"
         }
         Fault::Timeout => "no answer in time: run the command again, it goes on from here",
+        // The message says what is wrong with what was given.
+        Fault::Invalid => return None,
         Fault::NotUnderstood => "is AWS_ENDPOINT_URL an endpoint that knows this call?",
         Fault::Service { .. } => return by_code(error),
     };

@@ -2,9 +2,11 @@
 //!
 //! A part is *placed* once AWS has it and it can be used, and *done* once all
 //! its fields are as they shall be. A part is made when all that it needs is
-//! placed; it is changed when all that it refers to is placed as well, so two
-//! groups whose rules speak of each other work. What runs machines (the Auto
-//! Scaling group) comes when all else is done. Deletes come last, backwards.
+//! placed. It is changed when all that it refers to is done: a gateway is
+//! attached before a route leads to it. Only parts of its own kind need not be
+//! more than placed, so two groups whose rules speak of each other work. What
+//! runs machines (the Auto Scaling group) comes when all else is done. Deletes
+//! come last, backwards.
 //!
 //! Nothing is kept outside AWS: stopped anywhere, the next plan goes on from
 //! what is there.
@@ -12,6 +14,7 @@
 use core::cell::Cell;
 use core::future::Future;
 use core::pin::Pin;
+use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -84,10 +87,25 @@ impl<'a> Site<'a> {
     }
 
     fn is_placed(&self, part: &Part) -> bool {
-        self.steps
-            .iter()
-            .zip(&self.stages)
-            .any(|((step, _), stage)| step.part == *part && *stage >= Stage::Placed)
+        self.of_part(part).any(|(_, stage)| stage >= Stage::Placed)
+    }
+
+    /// Whether a part of this kind may speak of another part.
+    fn is_ready_for(&self, kind: Kind, part: &Part) -> bool {
+        self.of_part(part)
+            .any(|(of, stage)| stage == Stage::Done || (of == kind && stage >= Stage::Placed))
+    }
+
+    fn of_part(&self, part: &Part) -> impl Iterator<Item = (Kind, Stage)> {
+        let both = self.steps.iter().zip(&self.stages);
+        both.filter(move |((step, _), _)| step.part == *part)
+            .map(|((step, _), stage)| (step.kind, *stage))
+    }
+
+    /// Whether all parts of a kind are done.
+    fn is_done(&self, kind: Kind) -> bool {
+        let mut both = self.steps.iter().zip(&self.stages);
+        both.all(|((step, _), stage)| step.kind != kind || *stage == Stage::Done)
     }
 
     /// Whether a part can go to its next stage.
@@ -97,8 +115,17 @@ impl<'a> Site<'a> {
         match self.stages[at] {
             _ if step.kind == Kind::Group && !self.is_last(at) => false,
             Stage::Idle if step.action == Action::Wait => true,
+            // Public addresses work only in a VPC with an attached gateway.
+            _ if matches!(step.kind, Kind::Address | Kind::NatGateway)
+                && !self.is_done(Kind::InternetGateway) =>
+            {
+                false
+            }
             Stage::Idle => placed(spec.needs()) && self.has_token(step.kind),
-            Stage::Placed => placed(spec.needs()) && placed(spec.refers_to()),
+            Stage::Placed => {
+                let ready = |part| self.is_ready_for(step.kind, part);
+                placed(spec.needs()) && spec.refers_to().iter().all(ready)
+            }
             _ => false,
         }
     }
@@ -251,8 +278,10 @@ fn fail(part: &Part, error: Error, context: &Context, errors: &mut Vec<Error>) {
     errors.push(error);
 }
 
-/// Nothing, the one error, or all of them.
+/// Nothing, the one error, or all of them, each said once.
 fn several(mut errors: Vec<Error>) -> Result<()> {
+    let mut said = BTreeSet::new();
+    errors.retain(|error| said.insert(error.to_string()));
     match errors.len() {
         0 => Ok(()),
         1 => Err(errors.remove(0)),

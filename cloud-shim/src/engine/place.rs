@@ -162,7 +162,8 @@ impl Work<'_> {
             Wanted::Id(id) => one.id == *id,
             Wanted::New => {
                 let old = self.step.observed.as_ref().map(|old| &old.id);
-                one.part == self.step.part && Some(&one.id) != old && one.state != State::Going
+                let usable = matches!(one.state, State::Ready | State::Pending);
+                one.part == self.step.part && Some(&one.id) != old && usable
             }
         }
     }

@@ -148,7 +148,7 @@ impl Plan {
     }
 
     /// What is still to be done, in one line.
-    pub(super) fn summary(&self) -> String {
+    pub fn summary(&self) -> String {
         let open = |step: &&Step| step.action != Action::Keep;
         let told: Vec<_> = self.steps.iter().filter(open).map(Step::summary).collect();
         told.join("; ")

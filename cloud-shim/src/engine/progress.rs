@@ -48,6 +48,29 @@ pub enum Event<'a> {
         /// Why.
         error: &'a Error,
     },
+    /// Something that is there is being deleted, a part or not.
+    Deleting {
+        /// What it is, as people call it.
+        kind: &'a str,
+        /// What AWS calls it.
+        id: &'a str,
+    },
+    /// It is gone.
+    Deleted {
+        /// What it was.
+        kind: &'a str,
+        /// What AWS called it.
+        id: &'a str,
+    },
+    /// It is still there.
+    NotDeleted {
+        /// What it is.
+        kind: &'a str,
+        /// What AWS calls it.
+        id: &'a str,
+        /// Why.
+        error: &'a Error,
+    },
 }
 
 impl fmt::Display for Event<'_> {
@@ -63,6 +86,9 @@ impl fmt::Display for Event<'_> {
                 write!(f, "{part}: {action} done in {:.1} s", took.as_secs_f32())
             }
             Self::Failed { part, error } => write!(f, "{part}: {error}"),
+            Self::Deleting { kind, id } => write!(f, "{kind} {id}: delete …"),
+            Self::Deleted { kind, id } => write!(f, "{kind} {id}: gone"),
+            Self::NotDeleted { kind, id, error } => write!(f, "{kind} {id}: {error}"),
         }
     }
 }

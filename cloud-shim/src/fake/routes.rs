@@ -81,7 +81,7 @@ impl Account {
     /// Whether a route's target is no longer there.
     fn is_blackhole(&self, vpc: &str, target: &Target) -> bool {
         match target {
-            Target::Local => false,
+            Target::Local | Target::Other(_) => false,
             Target::InternetGateway(id) => self
                 .internet_gateways
                 .at(id)
@@ -174,6 +174,12 @@ impl Account {
                 return refuse(
                     "InvalidParameterValue",
                     format!("A route to '{}' is EC2's own to make", target.id()),
+                );
+            }
+            Target::Other(id) => {
+                return refuse(
+                    "InvalidParameterValue",
+                    format!("'{id}' is no target known here"),
                 );
             }
             Target::InternetGateway(id) => self.internet_gateways.get(id, now)?.vpc.clone(),

@@ -8,17 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Context, Kind, Resource};
+use super::{Context, Kind, Resource, unless_gone};
 use crate::api::{
     Body, CreateBucket, DeleteBucket, DeleteObjects, GetBucketTagging, GetPublicAccessBlock,
     HeadObject, Id, ListBuckets, ListObjects, PutBucketTagging, PutObject, PutPublicAccessBlock,
     Tags,
 };
+use crate::design::bucket_name;
+use crate::design::parts::BUCKET;
 use crate::engine::{Fields, Ids, LAB_TAG, Observed, Part, State, Value};
 use crate::error::{Error, Result};
 
-/// The part that a lab's one bucket is: its name does not say.
-const BUCKET: Part = Part::new("bucket");
 /// Objects that are asked about or written at a time.
 const AT_A_TIME: usize = 8;
 /// Keys in a DeleteObjects call.
@@ -48,7 +48,7 @@ pub struct Content {
 impl Bucket {
     /// Name of the lab's bucket.
     pub fn name(context: &Context) -> String {
-        crate::design::bucket_name(&context.lab, &context.account)
+        bucket_name(&context.lab, &context.account)
     }
 
     /// Writes what is missing or different, then deletes what is not wanted.
@@ -196,10 +196,10 @@ impl Resource for Bucket {
                 bucket: observed.id.clone(),
                 prefix: String::new(),
             };
-            let keys = match caller.send(request).await {
-                Err(error) if error.is_not_found() => return Ok(()),
-                objects => objects?.into_iter().map(|object| object.key).collect(),
+            let Some(objects) = unless_gone(caller.send(request).await)? else {
+                return Ok(());
             };
+            let keys = objects.into_iter().map(|object| object.key).collect();
             delete_objects(context, &observed.id, keys).await?;
             let bucket = observed.id.clone();
             match caller.send(DeleteBucket { bucket }).await {
@@ -222,10 +222,8 @@ async fn tags_if_ours(context: &Context, bucket: &Id) -> Result<Option<Tags>> {
     let request = GetBucketTagging {
         bucket: bucket.clone(),
     };
-    let tags = match caller.send(request).await {
-        // Gone since it was listed.
-        Err(error) if error.code == "NoSuchBucket" => return Ok(None),
-        tags => tags?,
+    let Some(tags) = unless_gone(caller.send(request).await)? else {
+        return Ok(None);
     };
     let ours = match tags.get(LAB_TAG) {
         Some(lab) => *lab == context.lab,
@@ -254,20 +252,17 @@ async fn contents(context: &Context, bucket: &Id) -> Result<BTreeSet<(String, St
             bucket: bucket.clone(),
             key: object.key,
         };
-        match caller.send(request).await {
-            // Deleted since it was listed.
-            Err(error) if error.is_not_found() => Ok(None),
-            object => object.map(|object| {
-                let line = line(&object.key, object.len, object.sha256.as_deref());
-                Some((object.key, line))
-            }),
-        }
+        let object = unless_gone(caller.send(request).await)?;
+        Ok::<_, Error>(object.map(|object| {
+            let line = line(&object.key, object.len, object.sha256.as_deref());
+            (object.key, line)
+        }))
     });
     let lines = lines.buffer_unordered(AT_A_TIME);
-    Ok(lines
+    lines
         .try_filter_map(async |line| Ok(line))
         .try_collect()
-        .await?)
+        .await
 }
 
 async fn delete_objects(context: &Context, bucket: &Id, keys: Vec<String>) -> Result<()> {

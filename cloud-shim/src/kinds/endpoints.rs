@@ -7,14 +7,17 @@ use super::{Context, Kind, Resource, gone_is_fine, part_of, state_of};
 use crate::api::{
     CreateInstanceConnectEndpoint, CreateVpcEndpoint, DeleteInstanceConnectEndpoint,
     DeleteVpcEndpoint, DescribeInstanceConnectEndpoints, DescribeVpcEndpoints, Filter, Id,
-    ModifyVpcEndpoint,
+    InstanceConnectEndpoint, ModifyVpcEndpoint, VpcEndpoint,
 };
-use crate::engine::{Fields, Ids, Observed, Part, State, Value};
+use crate::engine::{Fields, Ids, Observed, Part, State, Value, Waiting};
 use crate::error::{Error, Result};
 
 /// How long an endpoint may take to go. An Instance Connect endpoint takes
 /// minutes, and holds an interface in its subnet until then.
 const GONE_WITHIN: Duration = Duration::from_secs(15 * 60);
+
+/// How long an Instance Connect endpoint may take to be made.
+const MADE_WITHIN: Duration = Duration::from_secs(10 * 60);
 
 /// The gateway endpoint for S3 as it shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,13 +111,9 @@ impl Resource for GatewayEndpoint {
         if !fields.contains("tables") {
             return Ok(());
         }
-        let filters = vec![Filter::new("vpc-endpoint-id", &observed.id)];
-        let request = DescribeVpcEndpoints { filters };
-        let found = context.caller.send(request).await?;
-        let Some(endpoint) = found.into_iter().next() else {
-            let id = &observed.id;
-            return Err(Error::refused(format!("{id} is not there any more")));
-        };
+        let endpoint = context
+            .shown(&observed.id, async || one(context, &observed.id).await)
+            .await?;
         let there: BTreeSet<Id> = endpoint.tables.into_iter().collect();
         let wanted: BTreeSet<Id> = self.tables.iter().map(|it| ids.told(it)).collect();
         if there == wanted {
@@ -139,14 +138,19 @@ impl Resource for GatewayEndpoint {
         let what = format!("endpoint {id}");
         context
             .until_gone(&what, GONE_WITHIN, async || {
-                let filters = vec![Filter::new("vpc-endpoint-id", id)];
-                let request = DescribeVpcEndpoints { filters };
-                let found = context.caller.send(request).await?;
-                let mut states = found.into_iter().map(|endpoint| endpoint.state);
-                Ok(states.find(|state| state_of(state, None).is_some()))
+                let state = one(context, id).await?.map(|endpoint| endpoint.state);
+                Ok(state.filter(|state| state_of(state, None).is_some()))
             })
             .await
     }
+}
+
+/// A gateway endpoint as it is now; nothing if it is gone.
+async fn one(context: &Context, endpoint: &Id) -> Result<Option<VpcEndpoint>> {
+    let filters = vec![Filter::new("vpc-endpoint-id", endpoint)];
+    let request = DescribeVpcEndpoints { filters };
+    let found = context.caller.send(request).await?;
+    Ok(found.into_iter().next())
 }
 
 impl Resource for ConnectEndpoint {
@@ -209,21 +213,46 @@ impl Resource for ConnectEndpoint {
         Ok(())
     }
 
+    /// One that is still being made cannot be deleted before it is there.
     async fn delete(context: &Context, observed: &Observed) -> Result<()> {
+        let caller = &context.caller;
         let id = &observed.id;
-        if observed.state != State::Going {
-            let endpoint = id.clone();
-            let request = DeleteInstanceConnectEndpoint { endpoint };
-            gone_is_fine(context.caller.send(request).await)?;
+        let state = async || -> Result<Option<State>> {
+            let filters = vec![Filter::new("instance-connect-endpoint-id", id)];
+            let request = DescribeInstanceConnectEndpoints { filters };
+            let found = caller.send(request).await?;
+            let state = |it: InstanceConnectEndpoint| state_of(&it.state, it.message.as_deref());
+            Ok(found.into_iter().find_map(state))
+        };
+        let what = format!("instance connect endpoint {id} to be made");
+        let made = caller.wait(&what, MADE_WITHIN, async || {
+            Ok(match state().await? {
+                Some(State::Pending) => Waiting::Not("pending".to_owned()),
+                state => Waiting::Done(state),
+            })
+        });
+        match made.await? {
+            None => return Ok(()),
+            Some(State::Going) => {}
+            Some(_) => {
+                let endpoint = id.clone();
+                let request = DeleteInstanceConnectEndpoint { endpoint };
+                match caller.send(request).await {
+                    // Its answer was lost, and it goes already.
+                    Err(error) if error.code == "IncorrectState" => {}
+                    outcome => gone_is_fine(outcome)?,
+                }
+            }
         }
         let what = format!("instance connect endpoint {id}");
         context
             .until_gone(&what, GONE_WITHIN, async || {
-                let filters = vec![Filter::new("instance-connect-endpoint-id", id)];
-                let request = DescribeInstanceConnectEndpoints { filters };
-                let found = context.caller.send(request).await?;
-                let mut states = found.into_iter().map(|endpoint| endpoint.state);
-                Ok(states.find(|state| state_of(state, None).is_some()))
+                Ok(match state().await? {
+                    Some(State::Failed(why)) => {
+                        return Err(Error::refused(format!("{what} does not go: {why}")));
+                    }
+                    state => state.map(|state| format!("{state:?}")),
+                })
             })
             .await
     }

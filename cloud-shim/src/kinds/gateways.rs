@@ -1,6 +1,7 @@
 //! The two gateways that cost nothing: both ways for public addresses, and
 //! outward only for IPv6.
 
+use core::time::Duration;
 use std::collections::BTreeSet;
 
 use super::{Context, Kind, Resource, gone_is_fine, part_of};
@@ -9,8 +10,12 @@ use crate::api::{
     DeleteEgressOnlyInternetGateway, DeleteInternetGateway, DescribeEgressOnlyInternetGateways,
     DescribeInternetGateways, DetachInternetGateway, Filter, Id,
 };
-use crate::engine::{Fields, Ids, LAB_TAG, Observed, Part, State};
+use crate::engine::{Fields, Ids, LAB_TAG, Observed, Part, State, Waiting};
 use crate::error::{Error, Result};
+
+/// How long an internet gateway may take to be attached: by a change that may
+/// run at the same time.
+const ATTACHED_WITHIN: Duration = Duration::from_secs(120);
 
 /// An internet gateway as it shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +120,28 @@ async fn detach(context: &Context, gateway: &Id, keep: Option<&Id>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Waits until a VPC has an internet gateway, or this one. Without it AWS maps
+/// no public address and takes no route, and a NAT gateway fails for good.
+pub(super) async fn attached(context: &Context, vpc: &Id, gateway: Option<&Id>) -> Result<()> {
+    let caller = &context.caller;
+    let which = gateway.map_or("an internet gateway", Id::as_str);
+    let what = format!("{which} to be attached to {vpc}");
+    caller
+        .wait(&what, ATTACHED_WITHIN, async || {
+            let filters = vec![Filter::new("attachment.vpc-id", vpc)];
+            let found = caller.send(DescribeInternetGateways { filters }).await?;
+            let mut ids = found.into_iter().map(|there| there.id);
+            Ok(
+                if ids.any(|id| gateway.is_none_or(|gateway| *gateway == id)) {
+                    Waiting::Done(())
+                } else {
+                    Waiting::Not("not attached".to_owned())
+                },
+            )
+        })
+        .await
 }
 
 impl Resource for EgressOnlyGateway {

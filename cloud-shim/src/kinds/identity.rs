@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
 
-use super::{Context, Kind, Resource, gone_is_fine, part_of};
+use super::{Context, Kind, Resource, gone_is_fine, part_of, unless_gone};
 use crate::api::{
-    AddRoleToInstanceProfile, ApiError, CreateInstanceProfile, CreateRole, DeleteInstanceProfile,
-    DeleteRole, DeleteRolePolicy, GetInstanceProfile, GetRole, GetRolePolicy, Id, InstanceProfile,
+    AddRoleToInstanceProfile, CreateInstanceProfile, CreateRole, DeleteInstanceProfile, DeleteRole,
+    DeleteRolePolicy, GetInstanceProfile, GetRole, GetRolePolicy, Id, InstanceProfile,
     ListInstanceProfiles, ListRolePolicies, ListRoles, PutRolePolicy,
     RemoveRoleFromInstanceProfile, UpdateAssumeRolePolicy,
 };
@@ -283,14 +283,6 @@ fn may_be_ours(context: &Context, name: &str) -> bool {
 
 fn is_ours(context: &Context, tags: &crate::api::Tags) -> bool {
     tags.get(LAB_TAG) == Some(&context.lab)
-}
-
-/// Nothing for what was deleted since it was listed.
-fn unless_gone<T>(outcome: Result<T, ApiError>) -> Result<Option<T>> {
-    match outcome {
-        Err(error) if error.is_not_found() => Ok(None),
-        outcome => Ok(Some(outcome?)),
-    }
 }
 
 /// The lines of a policy under its name.

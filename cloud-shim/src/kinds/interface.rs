@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use super::{Context, Kind, Resource, gone_is_fine, part_of};
 use crate::api::{
-    AssignIpv6Addresses, AssignPrivateIpAddresses, Attachment, CreateNetworkInterface,
+    ApiError, AssignIpv6Addresses, AssignPrivateIpAddresses, Attachment, CreateNetworkInterface,
     DeleteNetworkInterface, DescribeInstances, DescribeNetworkInterfaces, DescribeSubnets,
     DetachNetworkInterface, Filter, Id, ModifyNetworkInterfaceGroups,
     ModifyNetworkInterfaceSourceDestCheck, NetworkInterface, UnassignIpv6Addresses,
@@ -112,10 +112,9 @@ impl Resource for Interface {
         ids: &Ids,
     ) -> Result<()> {
         let caller = &context.caller;
-        let Some(there) = one(context, &observed.id).await? else {
-            let id = &observed.id;
-            return Err(Error::refused(format!("{id} is not there any more")));
-        };
+        let there = context
+            .shown(&observed.id, async || one(context, &observed.id).await)
+            .await?;
         let interface = || observed.id.clone();
         if fields.contains("groups") {
             let request = ModifyNetworkInterfaceGroups {
@@ -179,9 +178,10 @@ impl Interface {
         if !addresses.is_empty() {
             let request = UnassignPrivateIpAddresses {
                 interface: interface(),
-                addresses,
+                addresses: addresses.clone(),
             };
-            caller.send(request).await?;
+            let outcome = caller.send(request).await;
+            unassigned(context, &there.id, &addresses, outcome).await?;
         }
         let addresses: Vec<_> = wanted.difference(&found).cloned().collect();
         if !addresses.is_empty() {
@@ -196,15 +196,10 @@ impl Interface {
 
     async fn set_ipv6(&self, context: &Context, there: &NetworkInterface) -> Result<()> {
         let caller = &context.caller;
-        let interface = there.id.clone();
-        if !self.ipv6 && !there.ipv6.is_empty() {
-            let addresses = there.ipv6.clone();
-            let request = UnassignIpv6Addresses {
-                interface,
-                addresses,
-            };
-            caller.send(request).await?;
-        } else if self.ipv6 && there.ipv6.is_empty() {
+        if !self.ipv6 {
+            give_up_ipv6(context, there).await?;
+        } else if there.ipv6.is_empty() {
+            let interface = there.id.clone();
             let subnet = &there.subnet;
             let what = format!("the IPv6 block of {subnet}");
             caller
@@ -224,6 +219,42 @@ impl Interface {
         }
         Ok(())
     }
+}
+
+/// Takes all IPv6 addresses of an interface away.
+pub(super) async fn give_up_ipv6(context: &Context, there: &NetworkInterface) -> Result<()> {
+    if there.ipv6.is_empty() {
+        return Ok(());
+    }
+    let request = UnassignIpv6Addresses {
+        interface: there.id.clone(),
+        addresses: there.ipv6.clone(),
+    };
+    let outcome = context.caller.send(request).await;
+    unassigned(context, &there.id, &there.ipv6, outcome).await
+}
+
+/// What taking addresses away came to. AWS refuses to take away what is not
+/// there, which is so if another change was faster or an answer was lost.
+async fn unassigned(
+    context: &Context,
+    interface: &Id,
+    addresses: &[String],
+    outcome: Result<(), ApiError>,
+) -> Result<()> {
+    let Err(error) = outcome else {
+        return Ok(());
+    };
+    let there = one(context, interface).await?;
+    let has = |address| {
+        there
+            .iter()
+            .any(|it| it.secondary.contains(address) || it.ipv6.contains(address))
+    };
+    if error.code == "InvalidParameterValue" && !addresses.iter().any(has) {
+        return Ok(());
+    }
+    Err(error.into())
 }
 
 /// Detaches an interface from what it hangs on, and waits until it is free.
@@ -268,12 +299,16 @@ async fn free(context: &Context, interface: &Id, attachment: Attachment) -> Resu
 }
 
 /// An interface as it is now; nothing if it is gone.
-async fn one(context: &Context, interface: &Id) -> Result<Option<NetworkInterface>> {
+pub(super) async fn one(context: &Context, interface: &Id) -> Result<Option<NetworkInterface>> {
     let filters = vec![Filter::new("network-interface-id", interface)];
     Ok(described(context, filters).await?.into_iter().next())
 }
 
-async fn described(context: &Context, filters: Vec<Filter>) -> Result<Vec<NetworkInterface>> {
+/// Interfaces that pass.
+pub(super) async fn described(
+    context: &Context,
+    filters: Vec<Filter>,
+) -> Result<Vec<NetworkInterface>> {
     let request = DescribeNetworkInterfaces { filters };
     Ok(context.caller.send(request).await?)
 }

@@ -78,6 +78,20 @@ impl Context {
         vec![crate::api::Filter::tag(LAB_TAG, &self.lab)]
     }
 
+    /// What AWS shows of something that is there. It may be shown at one look
+    /// and not at the next, soon after it was made.
+    async fn shown<T>(
+        &self,
+        id: &Id,
+        mut look: impl AsyncFnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        const WITHIN: Duration = Duration::from_secs(60);
+        let what = format!("{id} to be shown");
+        let not = || Waiting::Not("not there".to_owned());
+        let shown = async || Ok(look().await?.map_or_else(not, Waiting::Done));
+        self.caller.wait(&what, WITHIN, shown).await
+    }
+
     /// Looks until something is gone, for at most `within`. A look gives what
     /// is still to be seen of it.
     async fn until_gone(
@@ -99,10 +113,18 @@ fn part_of(tags: &Tags) -> Part {
 }
 
 /// Takes it as done if what was to be deleted was gone already.
-fn gone_is_fine(outcome: Result<(), ApiError>) -> Result<()> {
+pub(crate) fn gone_is_fine(outcome: Result<(), ApiError>) -> Result<()> {
     match outcome {
         Err(error) if !error.is_not_found() => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// Nothing for what is not there, or was gone since it was listed.
+pub(crate) fn unless_gone<T>(outcome: Result<T, ApiError>) -> Result<Option<T>> {
+    match outcome {
+        Err(error) if error.is_not_found() => Ok(None),
+        outcome => Ok(Some(outcome?)),
     }
 }
 

@@ -3,18 +3,16 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
+use super::gateways::attached;
+use super::interface::one;
 use super::{Context, Kind, Resource, gone_is_fine, part_of, state_of};
 use crate::api::{
     AllocateAddress, AssociateAddress, CreateNatGateway, DeleteNatGateway, DescribeAddresses,
-    DescribeInternetGateways, DescribeNatGateways, DescribeNetworkInterfaces, DescribeSubnets,
-    DisassociateAddress, Filter, Id, ReleaseAddress,
+    DescribeNatGateways, DescribeSubnets, DisassociateAddress, Filter, Id, ReleaseAddress,
 };
 use crate::engine::{Fields, Ids, Observed, Part, State, Waiting};
 use crate::error::{Error, Result};
 
-/// How long an internet gateway may take to be attached: by a change that may
-/// run at the same time.
-const ATTACHED_WITHIN: Duration = Duration::from_secs(120);
 /// How long a NAT gateway may take to come or go; minutes are usual.
 const NAT_WITHIN: Duration = Duration::from_secs(10 * 60);
 
@@ -93,18 +91,15 @@ impl Resource for Address {
         if !fields.contains("interface") {
             return Ok(());
         }
-        let filters = vec![Filter::new("network-interface-id", &interface)];
-        let request = DescribeNetworkInterfaces { filters };
-        let found = context.caller.send(request).await?;
-        let Some(found) = found.into_iter().next() else {
-            return Err(Error::refused(format!("{interface} is not there any more")));
-        };
+        let there = context
+            .shown(&interface, async || one(context, &interface).await)
+            .await?;
         unmap(context, &observed.id).await?;
-        attached(context, &found.vpc).await?;
+        attached(context, &there.vpc, None).await?;
         let request = AssociateAddress {
             allocation: observed.id.clone(),
             interface,
-            private: found.primary,
+            private: there.primary,
         };
         context.caller.send(request).await?;
         Ok(())
@@ -126,24 +121,6 @@ async fn unmap(context: &Context, allocation: &Id) -> Result<()> {
         gone_is_fine(context.caller.send(request).await)?;
     }
     Ok(())
-}
-
-/// Waits until the VPC has an internet gateway: without one AWS maps no public
-/// address, and a NAT gateway fails for good.
-async fn attached(context: &Context, vpc: &Id) -> Result<()> {
-    let caller = &context.caller;
-    let what = format!("an internet gateway attached to {vpc}");
-    caller
-        .wait(&what, ATTACHED_WITHIN, async || {
-            let filters = vec![Filter::new("attachment.vpc-id", vpc)];
-            let found = caller.send(DescribeInternetGateways { filters }).await?;
-            Ok(if found.is_empty() {
-                Waiting::Not("none".to_owned())
-            } else {
-                Waiting::Done(())
-            })
-        })
-        .await
 }
 
 impl Resource for NatGateway {
@@ -186,10 +163,14 @@ impl Resource for NatGateway {
     async fn create(&self, context: &Context, part: &Part, ids: &Ids, token: &str) -> Result<Id> {
         let caller = &context.caller;
         let subnet = ids.told(&self.subnet);
-        let filters = vec![Filter::new("subnet-id", &subnet)];
-        for subnet in caller.send(DescribeSubnets { filters }).await? {
-            attached(context, &subnet.vpc).await?;
-        }
+        let there = context
+            .shown(&subnet, async || {
+                let filters = vec![Filter::new("subnet-id", &subnet)];
+                let found = caller.send(DescribeSubnets { filters }).await?;
+                Ok(found.into_iter().next())
+            })
+            .await?;
+        attached(context, &there.vpc, None).await?;
         let request = CreateNatGateway {
             subnet,
             allocation: ids.told(&self.address),
@@ -197,19 +178,7 @@ impl Resource for NatGateway {
             tags: context.tags(part),
         };
         let id = caller.send(request).await?.id;
-        let what = format!("NAT gateway {id} to be available");
-        caller
-            .wait(&what, NAT_WITHIN, async || {
-                Ok(match state(context, &id).await? {
-                    Some(State::Ready) => Waiting::Done(()),
-                    Some(State::Failed(why)) => {
-                        return Err(Error::refused(format!("NAT gateway {id} failed: {why}")));
-                    }
-                    // One that was just made may not be visible yet.
-                    state => Waiting::Not(format!("{state:?}")),
-                })
-            })
-            .await?;
+        available(context, &id).await?;
         Ok(id)
     }
 
@@ -243,6 +212,26 @@ impl Resource for NatGateway {
             })
             .await
     }
+}
+
+/// Waits until a NAT gateway is available: it takes no route before.
+pub(super) async fn available(context: &Context, gateway: &Id) -> Result<()> {
+    let what = format!("NAT gateway {gateway} to be available");
+    context
+        .caller
+        .wait(&what, NAT_WITHIN, async || {
+            Ok(match state(context, gateway).await? {
+                Some(State::Ready) => Waiting::Done(()),
+                Some(State::Failed(why)) => {
+                    return Err(Error::refused(format!(
+                        "NAT gateway {gateway} failed: {why}"
+                    )));
+                }
+                // One that was just made may not be visible yet.
+                state => Waiting::Not(format!("{state:?}")),
+            })
+        })
+        .await
 }
 
 /// How far a NAT gateway is; nothing if it is gone.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
+use super::gateways::attached;
+use super::nat::available;
 use super::{Context, Kind, Resource, gone_is_fine, part_of};
 use crate::api::{
     AssociateRouteTable, CreateRoute, CreateRouteTable, DeleteRoute, DeleteRouteTable,
@@ -43,6 +45,12 @@ fn told(destination: &str, target: &str) -> String {
 /// gateway endpoints are EC2's own.
 fn is_set_by_hand(route: &Route) -> bool {
     !matches!(route.target, Target::Local | Target::Endpoint(_))
+}
+
+/// Whether the target of a route is gone. One to an interface is also a
+/// blackhole while no instance has the interface, and is right all the same.
+fn is_broken(route: &Route) -> bool {
+    route.blackhole && !matches!(route.target, Target::Interface(_))
 }
 
 /// What a route can lead to, by the id of it.
@@ -91,7 +99,7 @@ impl Resource for RouteTable {
             let subnets = table.associations.into_iter().filter_map(|it| it.subnet);
             let routes = table.routes.iter().filter(|it| is_set_by_hand(it));
             let routes = routes.map(|route| {
-                let end = if route.blackhole { " (blackhole)" } else { "" };
+                let end = if is_broken(route) { " (blackhole)" } else { "" };
                 told(&route.destination, route.target.id()) + end
             });
             Observed {
@@ -127,12 +135,13 @@ impl Resource for RouteTable {
         fields: &BTreeSet<&'static str>,
         ids: &Ids,
     ) -> Result<()> {
-        let filters = vec![Filter::new("route-table-id", &observed.id)];
-        let found = context.caller.send(DescribeRouteTables { filters }).await?;
-        let Some(table) = found.into_iter().next() else {
-            let id = &observed.id;
-            return Err(Error::refused(format!("{id} is not there any more")));
-        };
+        let table = context
+            .shown(&observed.id, async || {
+                let filters = vec![Filter::new("route-table-id", &observed.id)];
+                let found = context.caller.send(DescribeRouteTables { filters }).await?;
+                Ok(found.into_iter().next())
+            })
+            .await?;
         if fields.contains("routes") {
             self.set_routes(context, &table, ids).await?;
         }
@@ -173,9 +182,10 @@ impl RouteTable {
                 .iter()
                 .find(|route| canonical(&route.destination) == destination);
             match there {
-                Some(route) if route.target == target && !route.blackhole => continue,
-                Some(_) => {}
+                Some(route) if route.target == target && !is_broken(route) => continue,
+                Some(_) => ready(context, table, &target).await?,
                 None => {
+                    ready(context, table, &target).await?;
                     let request = CreateRoute {
                         table: table_id.clone(),
                         destination: destination.clone(),
@@ -242,6 +252,16 @@ impl RouteTable {
             caller.send(AssociateRouteTable { table, subnet }).await?;
         }
         Ok(())
+    }
+}
+
+/// Waits until what a route leads to takes routes: it may have been made a
+/// moment ago.
+async fn ready(context: &Context, table: &Table, target: &Target) -> Result<()> {
+    match target {
+        Target::InternetGateway(id) => attached(context, &table.vpc, Some(id)).await,
+        Target::NatGateway(id) => available(context, id).await,
+        _ => Ok(()),
     }
 }
 

@@ -7,13 +7,16 @@ use super::{Context, Kind, Resource, gone_is_fine, part_of};
 use crate::api::{
     CreateAutoScalingGroup, DeleteAutoScalingGroup, DeleteScheduledAction,
     DescribeAutoScalingGroups, DescribeInstances, DescribeScheduledActions, Filter, GroupSettings,
-    Id, PutScheduledUpdateGroupAction, ScheduledAction, UpdateAutoScalingGroup,
+    Id, PutScheduledUpdateGroupAction, ScheduledAction, SetDesiredCapacity, UpdateAutoScalingGroup,
 };
 use crate::engine::{Fields, Ids, LAB_TAG, Observed, Part, State, Value};
 use crate::error::Result;
 
 /// Tag that Auto Scaling sets on the instances of a group.
 const GROUP_TAG: &str = "aws:autoscaling:groupName";
+/// Fewest and most instances: two could not share the interface. The actions
+/// of the schedule have the same, and change between them how many there are.
+const BOUNDS: (u32, u32) = (0, 1);
 /// How long a group may take to go: its instance is shut down first.
 const GONE_WITHIN: Duration = Duration::from_secs(600);
 
@@ -31,24 +34,28 @@ pub struct Group {
 }
 
 impl Group {
-    /// What it is to do. Between its bounds the clock sets how many there are.
+    /// What it is to do.
     fn settings(&self, ids: &Ids) -> GroupSettings {
         GroupSettings {
             template: ids.told(&self.template),
             zone: self.zone.clone(),
-            min: 0,
-            max: 1,
+            min: BOUNDS.0,
+            max: BOUNDS.1,
             desired: self.desired,
         }
     }
 }
 
-/// The fields of a group. Neither how many instances it is to have nor its
-/// bounds are among them: those are the clock's.
+/// The fields of a group. How many instances it is to have is not among them:
+/// that is the clock's.
 fn fields(settings: &GroupSettings, schedule: &[ScheduledAction]) -> Fields {
     [
         ("template", settings.template.clone().into()),
         ("zone", settings.zone.clone().into()),
+        (
+            "bounds",
+            format!("{} to {}", settings.min, settings.max).into(),
+        ),
         ("schedule", Value::set(schedule.iter().map(line))),
     ]
     .into()
@@ -119,7 +126,8 @@ impl Resource for Group {
         fields: &BTreeSet<&'static str>,
         ids: &Ids,
     ) -> Result<()> {
-        if fields.contains("template") || fields.contains("zone") {
+        let settings = ["template", "zone", "bounds"];
+        if settings.iter().any(|field| fields.contains(field)) {
             let request = UpdateAutoScalingGroup {
                 name: observed.id.clone(),
                 settings: self.settings(ids),
@@ -127,6 +135,14 @@ impl Resource for Group {
             context.caller.send(request).await?;
         }
         if fields.contains("schedule") {
+            // Without a schedule no later action says how many.
+            if self.schedule.is_empty() {
+                let request = SetDesiredCapacity {
+                    name: observed.id.clone(),
+                    desired: self.desired,
+                };
+                context.caller.send(request).await?;
+            }
             self.set_schedule(context, &observed.id).await?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use super::{Context, Kind, Resource, part_of};
+use super::{Context, Kind, Resource, part_of, unless_gone};
 use crate::api::{
     CreateScheduleGroup, DeleteScheduleGroup, GetScheduleGroupTags, Id, ListScheduleGroups,
 };
@@ -34,13 +34,9 @@ impl Resource for ScheduleGroup {
         let prefix = format!("ichor-{}-", context.lab);
         let mut found = Vec::new();
         for name in caller.send(ListScheduleGroups { prefix }).await? {
-            let tags = match caller
-                .send(GetScheduleGroupTags { name: name.clone() })
-                .await
-            {
-                // Gone since it was listed.
-                Err(error) if error.is_not_found() => continue,
-                outcome => outcome?,
+            let request = GetScheduleGroupTags { name: name.clone() };
+            let Some(tags) = unless_gone(caller.send(request).await)? else {
+                continue;
             };
             if tags.get(LAB_TAG) == Some(&context.lab) {
                 found.push(Observed {
@@ -89,11 +85,9 @@ impl Resource for ScheduleGroup {
         let what = format!("schedule group {}", observed.id);
         context
             .until_gone(&what, GONE_WITHIN, async || {
-                match caller.send(GetScheduleGroupTags { name: name() }).await {
-                    Err(error) if error.is_not_found() => Ok(None),
-                    Err(error) => Err(error.into()),
-                    Ok(_) => Ok(Some("still there".to_owned())),
-                }
+                let request = GetScheduleGroupTags { name: name() };
+                let there = unless_gone(caller.send(request).await)?;
+                Ok(there.map(|_| "still there".to_owned()))
             })
             .await
     }

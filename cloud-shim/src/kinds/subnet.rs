@@ -6,17 +6,17 @@ use std::net::Ipv6Addr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use super::interface::{described, give_up_ipv6};
 use super::{Context, Kind, Resource, gone_is_fine, part_of};
 use crate::api::{
-    AssociateSubnetCidrBlock, CreateSubnet, DeleteSubnet, DescribeNetworkInterfaces,
-    DescribeSubnets, DescribeVpcs, DisassociateSubnetCidrBlock, Filter, Id, Ipv6Block,
-    ModifySubnetAttribute, SubnetAttribute,
+    AssociateSubnetCidrBlock, CreateSubnet, DeleteSubnet, DescribeSubnets, DescribeVpcs,
+    DisassociateSubnetCidrBlock, Filter, Id, Ipv6Block, ModifySubnetAttribute, SubnetAttribute,
 };
 use crate::engine::{Fields, Ids, Observed, Part, State, Waiting};
 use crate::error::{Error, Result};
 
-/// How long a /64 may take to come or go, and what it waits for on the way:
-/// the VPC's block, interfaces that have addresses of it.
+/// How long an IPv6 block may take to come or go, and addresses of it to be
+/// given up.
 const IPV6_WITHIN: Duration = Duration::from_secs(180);
 
 /// A subnet as it shall be.
@@ -164,32 +164,16 @@ impl Resource for Subnet {
 /// Gives a subnet the /64 with this number, or takes away what it has.
 async fn set_ipv6(context: &Context, subnet: &Id, vpc: &Id, number: Option<u8>) -> Result<()> {
     let caller = &context.caller;
-    let block = async || -> Result<Option<Ipv6Block>> {
-        let filters = vec![Filter::new("subnet-id", subnet)];
-        let found = caller.send(DescribeSubnets { filters }).await?;
-        Ok(found.into_iter().find_map(|subnet| subnet.ipv6))
-    };
     let wanted = match number {
-        Some(number) => {
-            let vpc_block = vpc_block(context, vpc).await?;
-            Some(nth_64(&vpc_block, number)?.to_string())
-        }
+        Some(number) => Some(nth_64(&vpc_block(context, vpc).await?, number)?.to_string()),
         None => None,
     };
-    let there = block().await?;
+    let there = block_of(context, subnet).await?;
     if there.as_ref().map(|block| &block.cidr) == wanted.as_ref() {
         return Ok(());
     }
-    if let Some(Ipv6Block { association, cidr }) = there {
-        unused(context, subnet, &cidr).await?;
-        let request = DisassociateSubnetCidrBlock { association };
-        gone_is_fine(caller.send(request).await)?;
-        let what = format!("{cidr} of {subnet}");
-        context
-            .until_gone(&what, IPV6_WITHIN, async || {
-                Ok(block().await?.map(|block| block.cidr))
-            })
-            .await?;
+    if let Some(block) = there {
+        take_ipv6(context, subnet, block).await?;
     }
     let Some(ipv6_cidr) = wanted else {
         return Ok(());
@@ -198,17 +182,65 @@ async fn set_ipv6(context: &Context, subnet: &Id, vpc: &Id, number: Option<u8>) 
         subnet: subnet.clone(),
         ipv6_cidr: ipv6_cidr.clone(),
     };
-    caller.send(request).await?;
+    // A block shows only once it is associated. One that a stopped run asked
+    // for is in the way of itself.
+    let refusal = match caller.send(request).await {
+        Err(error) if error.code == "InvalidSubnet.Conflict" => Some(error),
+        outcome => {
+            outcome?;
+            None
+        }
+    };
     let what = format!("{subnet} to have {ipv6_cidr}");
-    caller
-        .wait(&what, IPV6_WITHIN, async || {
-            let there = block().await?.map(|block| block.cidr);
-            Ok(match there {
-                Some(there) if there == ipv6_cidr => Waiting::Done(()),
-                there => Waiting::Not(there.unwrap_or_else(|| "none".to_owned())),
-            })
+    let there = caller.wait(&what, IPV6_WITHIN, async || {
+        let there = block_of(context, subnet).await?.map(|block| block.cidr);
+        Ok(match there {
+            Some(there) if there == ipv6_cidr => Waiting::Done(()),
+            there => Waiting::Not(there.unwrap_or_else(|| "none".to_owned())),
+        })
+    });
+    match (there.await, refusal) {
+        (Err(Error::Late { .. }), Some(refusal)) => Err(refusal.into()),
+        (outcome, _) => outcome,
+    }
+}
+
+/// Takes a subnet's /64 away, after the lab's interfaces have given up their
+/// addresses of it.
+pub(super) async fn take_ipv6(context: &Context, subnet: &Id, block: Ipv6Block) -> Result<()> {
+    let Ipv6Block { association, cidr } = block;
+    let in_subnet = Filter::new("subnet-id", subnet);
+    let ours = [context.ours(), vec![in_subnet.clone()]].concat();
+    for interface in described(context, ours).await? {
+        give_up_ipv6(context, &interface).await?;
+    }
+    let what = format!("the addresses of {cidr}");
+    context
+        .until_gone(&what, IPV6_WITHIN, async || {
+            let there = described(context, vec![in_subnet.clone()]).await?;
+            let users: Vec<_> = there
+                .into_iter()
+                .filter(|interface| !interface.ipv6.is_empty())
+                .map(|interface| format!("{} has {}", interface.id, interface.ipv6.join(", ")))
+                .collect();
+            Ok((!users.is_empty()).then(|| users.join("; ")))
+        })
+        .await?;
+    let request = DisassociateSubnetCidrBlock { association };
+    gone_is_fine(context.caller.send(request).await)?;
+    let what = format!("{cidr} of {subnet}");
+    context
+        .until_gone(&what, IPV6_WITHIN, async || {
+            Ok(block_of(context, subnet).await?.map(|block| block.cidr))
         })
         .await
+}
+
+/// The /64 that a subnet has.
+async fn block_of(context: &Context, subnet: &Id) -> Result<Option<Ipv6Block>> {
+    let filters = vec![Filter::new("subnet-id", subnet)];
+    let found = context.caller.send(DescribeSubnets { filters }).await?;
+    Ok(found.into_iter().find_map(|subnet| subnet.ipv6))
 }
 
 /// Waits for the VPC's IPv6 block: it comes with a change of the VPC, which
@@ -224,25 +256,6 @@ async fn vpc_block(context: &Context, vpc: &Id) -> Result<String> {
                 Some(block) => Waiting::Done(block.cidr),
                 None => Waiting::Not("none".to_owned()),
             })
-        })
-        .await
-}
-
-/// Waits until no interface has an address of a subnet's block: they are given
-/// up by changes of the interfaces, which may run at the same time.
-async fn unused(context: &Context, subnet: &Id, block: &str) -> Result<()> {
-    let what = format!("the addresses of {block}");
-    context
-        .until_gone(&what, IPV6_WITHIN, async || {
-            let filters = vec![Filter::new("subnet-id", subnet)];
-            let request = DescribeNetworkInterfaces { filters };
-            let found = context.caller.send(request).await?;
-            let users: Vec<_> = found
-                .into_iter()
-                .filter(|interface| !interface.ipv6.is_empty())
-                .map(|interface| format!("{} has {}", interface.id, interface.ipv6.join(", ")))
-                .collect();
-            Ok((!users.is_empty()).then(|| users.join("; ")))
         })
         .await
 }

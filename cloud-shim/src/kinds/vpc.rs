@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
+use super::subnet::take_ipv6;
 use super::{Context, Kind, Resource, gone_is_fine, part_of};
 use crate::api::{
     AssociateDhcpOptions, AssociateVpcCidrBlock, CreateVpc, DeleteVpc, DescribeSubnets,
@@ -146,7 +147,7 @@ async fn set_ipv6(context: &Context, vpc: &Id, wanted: bool) -> Result<()> {
         let Some(Ipv6Block { association, cidr }) = block().await? else {
             return Ok(());
         };
-        unused(context, vpc).await?;
+        take_subnets_ipv6(context, vpc).await?;
         let request = DisassociateVpcCidrBlock { association };
         gone_is_fine(caller.send(request).await)?;
         let what = format!("{cidr} of {vpc}");
@@ -175,13 +176,20 @@ async fn set_ipv6(context: &Context, vpc: &Id, wanted: bool) -> Result<()> {
     caller.wait(&what, IPV6_WITHIN, there).await
 }
 
-/// Waits until no subnet has a /64 of the VPC's block: they are given up by
-/// changes of the subnets, which may run at the same time.
-async fn unused(context: &Context, vpc: &Id) -> Result<()> {
+/// Takes the /64 of each subnet of the lab away, and waits until none is left:
+/// the VPC's block cannot go before.
+async fn take_subnets_ipv6(context: &Context, vpc: &Id) -> Result<()> {
+    let in_vpc = Filter::new("vpc-id", vpc);
+    let filters = [context.ours(), vec![in_vpc.clone()]].concat();
+    for subnet in context.caller.send(DescribeSubnets { filters }).await? {
+        if let Some(block) = subnet.ipv6 {
+            take_ipv6(context, &subnet.id, block).await?;
+        }
+    }
     let what = format!("the IPv6 blocks of the subnets of {vpc}");
     context
         .until_gone(&what, IPV6_WITHIN, async || {
-            let filters = vec![Filter::new("vpc-id", vpc)];
+            let filters = vec![in_vpc.clone()];
             let found = context.caller.send(DescribeSubnets { filters }).await?;
             let users: Vec<_> = found
                 .into_iter()

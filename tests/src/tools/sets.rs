@@ -23,7 +23,7 @@ pub enum Set {
     CrossStd,
     /// What a Raspberry Pi runs before `kernel8.img`. Not free software: fetched, never committed.
     PiFirmware,
-    /// fsck.fat and mtools, to look at card images with others' eyes.
+    /// fsck.fat, mtools and sgdisk, to look at disk images with others' eyes.
     Filesystems,
     /// cloud-init, docker-compose, docker-registry, skopeo and shellcheck, to try out what the
     /// bastion in AWS is given.
@@ -385,15 +385,16 @@ static PI_FIRMWARE: Spec = Spec {
 static FILESYSTEMS: Spec = Spec {
     name: "filesystems",
     origin: Origin::Machine,
-    packages: &[Package("dosfstools"), Package("mtools")],
+    packages: &[Package("dosfstools"), Package("mtools"), Package("gdisk")],
     probes: &[
         probe("fsck.fat", "--help", "fsck.fat"),
         probe("mtools", "--version", "mtools"),
+        probe("sgdisk", "--version", "GPT fdisk"),
     ],
     elsewhere: &[
-        ("Fedora", "sudo dnf install dosfstools mtools"),
-        ("Arch", "sudo pacman -S dosfstools mtools"),
-        ("Homebrew", "brew install dosfstools mtools"),
+        ("Fedora", "sudo dnf install dosfstools mtools gdisk"),
+        ("Arch", "sudo pacman -S dosfstools mtools gptfdisk"),
+        ("Homebrew", "brew install dosfstools mtools gptfdisk"),
     ],
 };
 

@@ -20,7 +20,7 @@ use ichor_lab::lab::{self, POOL, SERVER};
 use ichor_lab::netns::{self, Netns};
 use ichor_lab::node;
 use ichor_lab::peers::Peers;
-use ichor_lab::qemu::{Machine, Parts, Turn, Via};
+use ichor_lab::qemu::{Disk, Machine, Parts, Turn, Via};
 use ichor_lab::site::CLIENT;
 use ichor_lab::tools::{Set, Tools};
 
@@ -240,7 +240,7 @@ impl Bench {
             via: Via::Pxe,
             wire: bridge.wire(),
             folder: &folder,
-            script_url: "",
+            disk: Disk::Absent,
         };
         let machine = Machine::power_on(&self.tools, &parts, None)?;
         node::report(&machine, 0, PATIENCE).with_context(|| server.last_words())?;

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-
-use super::fat::{Content, Folder};
+use ichor_fat32::{Content, Folder};
 
 /// The program. An update keeps the one before it as `kernel8.old`.
 const KERNEL: &str = "kernel8.img";

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use ichor_fat32::{Folder, SECTOR, Volume};
 use ichor_lab::tools::{Asset, Set, Tools};
 
 use super::contents::{self, Sources};
-use super::fat::{Folder, SECTOR, Volume};
 use super::key;
 use crate::workspace;
 

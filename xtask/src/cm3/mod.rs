@@ -3,7 +3,6 @@
 pub(crate) mod console;
 mod contents;
 mod disks;
-mod fat;
 pub(crate) mod flash;
 pub(crate) mod image;
 mod key;

@@ -123,11 +123,11 @@ fn check(name: &str) -> Result<()> {
         .chars()
         .find(|c| c.is_control() || r#""*/:<>?\|"#.contains(*c))
     {
-        bail!("{name:?}: {bad:?} cannot be in a name on a FAT card");
+        bail!("{name:?}: {bad:?} cannot be in a name on FAT");
     }
     ensure!(
         !name.is_empty() && !name.ends_with(['.', ' ']),
-        "{name:?}: a name on a FAT card cannot be empty or end with a dot or space"
+        "{name:?}: a name on FAT cannot be empty or end with a dot or space"
     );
     ensure!(
         name.encode_utf16().count() <= MAX_UNITS,

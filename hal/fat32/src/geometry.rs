@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 /// Bytes of a sector.
-pub(crate) const SECTOR: u32 = 512;
+pub const SECTOR: u32 = 512;
 /// What is aligned, in sectors: 1 MiB, more than what cards erase or write at once.
 pub(super) const ALIGNMENT: u32 = 2048;
 /// The number of the first cluster.
@@ -24,13 +24,16 @@ const BACKUP_SECTOR: u16 = 6;
 
 /// A volume's parts, in sectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Geometry {
+pub struct Geometry {
     /// Of the whole volume.
     pub sectors: u32,
+    /// Of a cluster.
     pub sectors_per_cluster: u32,
     /// Before the first table.
     pub reserved: u32,
+    /// Of each copy of the table.
     pub table_sectors: u32,
+    /// How many clusters there are, unlike all the others.
     pub clusters: u32,
 }
 
@@ -56,13 +59,13 @@ impl Geometry {
             }
         }
         bail!(
-            "{} MiB are too little for FAT32; 40 MiB are enough",
+            "{} MiB are too little for FAT32; 34 MiB are enough",
             sectors / ALIGNMENT
         )
     }
 
     /// Bytes of a cluster.
-    pub(crate) fn cluster(&self) -> u32 {
+    pub fn cluster(&self) -> u32 {
         self.sectors_per_cluster * SECTOR
     }
 
@@ -123,7 +126,7 @@ impl Geometry {
         put(16, &TABLES.to_le_bytes()[..1]);
         // A disk, not a floppy disk.
         put(21, &[0xF8]);
-        // Sectors per track and heads, of which nothing is true of a card.
+        // Sectors per track and heads, of which nothing is true of cards and volumes.
         put(24, &63_u16.to_le_bytes());
         put(26, &255_u16.to_le_bytes());
         put(28, &before.to_le_bytes());
@@ -164,7 +167,7 @@ mod tests {
 
     #[test]
     fn every_size_is_fat32_and_its_data_aligned() {
-        for mib in (40..300).chain([507, 1019, 2043, 4091, 32_763, 1_000_000]) {
+        for mib in (34..300).chain([507, 1019, 2043, 4091, 32_763, 1_000_000]) {
             let sectors = mib * ALIGNMENT;
             let geometry = Geometry::of(sectors).unwrap();
             let Geometry {

@@ -4,6 +4,10 @@
 //! board that fills its cache from the card reads a file in one piece with few
 //! requests, and clusters that begin on a MiB suit the blocks that flash erases.
 //! After Microsoft's "FAT32 File System Specification" 1.03.
+//!
+//! It writes new volumes and reads none.
+
+#![forbid(unsafe_code)]
 
 mod geometry;
 mod name;
@@ -16,7 +20,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 
 use geometry::FIRST_CLUSTER;
-pub(crate) use geometry::{Geometry, SECTOR};
+pub use geometry::{Geometry, SECTOR};
 use name::{ENTRY, Name, Short};
 
 /// Ends a chain of clusters.
@@ -31,18 +35,21 @@ const DATE: u16 = 1 << 5 | 1;
 
 /// What a file holds.
 #[derive(Debug)]
-pub(crate) enum Content {
+pub enum Content {
+    /// These bytes.
     Bytes(Vec<u8>),
     /// A file of this computer, copied when the volume is written.
     File {
+        /// Which.
         path: PathBuf,
+        /// Its length in bytes.
         len: u32,
     },
 }
 
 impl Content {
     /// The file at `path`, as long as it is now.
-    pub(crate) fn file(path: PathBuf) -> Result<Self> {
+    pub fn file(path: PathBuf) -> Result<Self> {
         let len = std::fs::metadata(&path)
             .with_context(|| format!("cannot read {}", path.display()))?
             .len();
@@ -53,7 +60,7 @@ impl Content {
     }
 
     /// Its length in bytes.
-    pub(crate) fn len(&self) -> u64 {
+    fn len(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File { len, .. } => u64::from(*len),
@@ -63,7 +70,7 @@ impl Content {
 
 /// A folder to be laid out, entries in the order in which they were added.
 #[derive(Debug, Default)]
-pub(crate) struct Folder {
+pub struct Folder {
     entries: Vec<Entry>,
     taken: HashSet<Short>,
     /// Names in capital letters: FAT does not tell case apart.
@@ -87,33 +94,33 @@ enum Node {
 
 impl Folder {
     /// Adds a file whose name is eight and three characters, in a single entry.
-    pub(crate) fn add_short(&mut self, name: &str, content: Content) -> Result<()> {
+    pub fn add_short(&mut self, name: &str, content: Content) -> Result<()> {
         let stored = Name::short_only(name)?;
         ensure!(!self.taken.contains(&stored.short), "{name} is there twice");
         self.add(name, stored, Node::File(content))
     }
 
     /// Adds a file.
-    pub(crate) fn add_file(&mut self, name: &str, content: Content) -> Result<()> {
+    pub fn add_file(&mut self, name: &str, content: Content) -> Result<()> {
         let stored = Name::any(name, &self.taken)?;
         self.add(name, stored, Node::File(content))
     }
 
     /// Adds a folder.
-    pub(crate) fn add_folder(&mut self, name: &str, folder: Self) -> Result<()> {
+    pub fn add_folder(&mut self, name: &str, folder: Self) -> Result<()> {
         let stored = Name::any(name, &self.taken)?;
         self.add(name, stored, Node::Folder(folder))
     }
 
     /// Whether there is a file or folder of this name, in whatever case.
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.names.contains(&name.to_uppercase())
     }
 
     fn add(&mut self, text: &str, name: Name, node: Node) -> Result<()> {
         ensure!(
             self.names.insert(text.to_uppercase()),
-            "{text} is there twice: a FAT card does not tell small from capital letters"
+            "{text} is there twice: FAT does not tell small from capital letters"
         );
         self.taken.insert(name.short);
         self.entries.push(Entry {
@@ -126,7 +133,7 @@ impl Folder {
     }
 
     /// Bytes that files and folders take at most, whatever the size of clusters.
-    pub(crate) fn room(&self) -> u64 {
+    pub fn room(&self) -> u64 {
         let largest = 64 * u64::from(SECTOR);
         let own = (self.bytes(true).max(1)).next_multiple_of(largest);
         let inside = self.entries.iter().map(|entry| match &entry.node {
@@ -199,7 +206,7 @@ impl Folder {
             match &entry.node {
                 Node::File(content) => out
                     .content(at, content)
-                    .with_context(|| format!("cannot put {} on the card", entry.text))?,
+                    .with_context(|| format!("cannot copy {}", entry.text))?,
                 Node::Folder(folder) => {
                     let heading = [
                         short_entry(b".          ", 0, ATTRIBUTE_FOLDER, at, 0),
@@ -245,7 +252,7 @@ impl Clusters {
         }
         let left = self.geometry.clusters + FIRST_CLUSTER - self.next;
         let Some(count) = u32::try_from(count).ok().filter(|count| *count <= left) else {
-            bail!("the files do not fit: choose a larger --size");
+            bail!("the files do not fit: choose a larger size");
         };
         let first = self.next;
         self.runs.push((first, count));
@@ -303,10 +310,12 @@ impl<W: Write + Seek> Out<'_, W> {
 
 /// A volume to be written.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Volume {
+pub struct Volume {
     /// Where it begins on its disk; a multiple of 1 MiB.
     pub first_sector: u32,
+    /// Its size.
     pub sectors: u32,
+    /// Its name, padded with spaces.
     pub label: [u8; 11],
     /// A number that tells it from others.
     pub serial: u32,
@@ -315,11 +324,7 @@ pub(crate) struct Volume {
 impl Volume {
     /// Writes the volume with `root` in it to the disk `to`, which must be zero
     /// there. Returns its geometry and how many bytes are free.
-    pub(crate) fn write(
-        &self,
-        mut root: Folder,
-        to: &mut (impl Write + Seek),
-    ) -> Result<(Geometry, u64)> {
+    pub fn write(&self, mut root: Folder, to: &mut (impl Write + Seek)) -> Result<(Geometry, u64)> {
         let geometry = Geometry::of(self.sectors)?;
         let mut clusters = Clusters {
             geometry,

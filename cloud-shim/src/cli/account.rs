@@ -1,0 +1,90 @@
+//! The account that a command speaks to, and the lab in it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::args::Common;
+use super::show;
+use crate::api::{Cloud, GetCallerIdentity};
+use crate::config::Config;
+use crate::engine::Caller;
+use crate::error::{Error, Result};
+use crate::kinds::Context;
+use crate::node::Fleet;
+
+/// Read if `--config` names nothing else.
+const CONFIG: &str = "cloud.toml";
+
+/// A lab in an account.
+#[derive(Debug)]
+pub(super) struct Account {
+    /// As `cloud.toml` says.
+    pub config: Config,
+    /// For calls.
+    pub context: Context,
+    /// Whose credentials are used.
+    pub arn: String,
+}
+
+/// Reads the lab's description, with what the flags say in place of its keys.
+pub(super) fn config(common: &Common) -> Result<Config> {
+    let path: Option<PathBuf> = match &common.config {
+        Some(path) => Some(path.clone()),
+        None => Path::new(CONFIG).exists().then(|| CONFIG.into()),
+    };
+    let mut config = Config::read(path.as_deref())?;
+    if let Some(lab) = &common.lab {
+        config.lab.clone_from(lab);
+        config.check()?;
+    }
+    for warning in config.warnings() {
+        show::note(&warning);
+    }
+    Ok(config)
+}
+
+impl Account {
+    /// Reads the lab's description and asks AWS who we are.
+    pub(super) async fn open(common: &Common) -> Result<Self> {
+        let config = config(common)?;
+        let cloud = connect(common, &config).await?;
+        let caller = Caller::new(cloud).telling(Arc::new(show::Lines));
+        let identity = caller.send(GetCallerIdentity {}).await?;
+        Ok(Self {
+            context: Context {
+                caller,
+                lab: config.lab.clone(),
+                account: identity.account,
+            },
+            arn: identity.arn,
+            config,
+        })
+    }
+
+    /// The lab's nodes.
+    pub(super) fn fleet(&self) -> Fleet<'_> {
+        Fleet {
+            context: &self.context,
+            config: &self.config,
+            now: Timestamp::now(),
+        }
+    }
+}
+
+#[cfg(feature = "sdk")]
+async fn connect(common: &Common, config: &Config) -> Result<Arc<dyn Cloud>> {
+    let options = crate::sdk::Options {
+        profile: common.profile.clone(),
+        region: Some(config.region.clone()),
+    };
+    Ok(Arc::new(crate::sdk::Aws::connect(options).await?))
+}
+
+#[cfg(not(feature = "sdk"))]
+async fn connect(_: &Common, _: &Config) -> Result<Arc<dyn Cloud>> {
+    Err(Error::refused(
+        "built without the AWS SDK: build with the feature `sdk`",
+    ))
+}

@@ -1,0 +1,88 @@
+//! What must be known before the replica can be described: read from files and
+//! asked of AWS.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::account::Account;
+use super::args::Content;
+use crate::api::{DescribeImages, Filter, GetParameter};
+use crate::bastion;
+use crate::config::Config;
+use crate::design::{Facts, bucket_name};
+use crate::error::{Error, Result};
+use crate::loader::{self, EfiProgram, Image, Script};
+
+/// The account's number where none is known: for estimates.
+const NO_ACCOUNT: &str = "000000000000";
+
+/// Everything, with the operating system's image from AWS.
+pub(super) async fn facts(account: &Account, content: &Content, ipv4: bool) -> Result<Facts> {
+    let config = &account.config;
+    let caller = &account.context.caller;
+    let image = match &config.bastion.image {
+        Some(image) => image.clone(),
+        None => {
+            let name = bastion::IMAGE_PARAMETER.to_owned();
+            caller.send(GetParameter { name }).await?
+        }
+    };
+    let owner = String::new();
+    let filters = vec![Filter::new("image-id", &image)];
+    let found = caller.send(DescribeImages { owner, filters }).await?;
+    let found = found.into_iter().next().ok_or_else(|| {
+        Error::refused(format!(
+            "there is no image {image} in {}: set bastion.image to one that is",
+            caller.region()
+        ))
+    })?;
+    if found.architecture != "arm64" {
+        return Err(Error::refused(format!(
+            "image {image} is for {}: bastion.image must be for arm64",
+            found.architecture
+        )));
+    }
+    let mut facts = local(config, content, &account.context.account)?;
+    facts.bastion_image = found.id;
+    facts.bastion_root_device = found.root_device;
+    facts.ipv4_wanted = ipv4;
+    Ok(facts)
+}
+
+/// What an estimate needs, without asking anybody.
+pub(super) fn offline(config: &Config, content: &Content) -> Result<Facts> {
+    local(config, content, NO_ACCOUNT)
+}
+
+/// What files and the configuration tell.
+fn local(config: &Config, content: &Content, account: &str) -> Result<Facts> {
+    let mut config = config.clone();
+    if let Some(ichor) = &content.ichor {
+        config.bastion.ichor.clone_from(ichor);
+    }
+    let path = content.loader.as_deref().ok_or_else(|| {
+        Error::refused("no EFI loader for the nodes: name one with --loader FILE, such as ipxe-arm64.efi of Debian's package ipxe (trixie)")
+    })?;
+    let disk = loader(&config, path)?;
+    let objects = bastion::objects(&config)?;
+    let bucket = bucket_name(&config.lab, account);
+    Ok(Facts {
+        account: account.to_owned(),
+        bastion_image: String::new(),
+        bastion_root_device: String::new(),
+        user_data: bastion::user_data(&config, &bucket)?,
+        objects,
+        loader_sha256: disk.sha256(),
+        loader_disk: disk.bytes().into(),
+        ipv4_wanted: false,
+        now: Timestamp::now(),
+    })
+}
+
+/// The disk that nodes start from.
+pub(super) fn loader(config: &Config, path: &Path) -> Result<Image> {
+    let program = EfiProgram::read(path)?;
+    let script = Script::new(config.bastion.stack_address);
+    loader::image(&program, &script, &[])
+}

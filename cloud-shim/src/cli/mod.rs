@@ -1,0 +1,223 @@
+//! The program's commands: each asks the account, shows what it found, and
+//! does what it was told to do after a yes.
+//!
+//! Standard output has the result, as text or as one JSON document; progress,
+//! questions and errors go to standard error.
+
+mod account;
+mod args;
+mod ask;
+mod gather;
+mod plan;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use jiff::Timestamp;
+
+use self::account::Account;
+use self::args::{Cli, Command, Common, Cost, Loader, Node, NodeCommand, Output};
+use crate::config::Config;
+use crate::design::parts;
+use crate::down;
+use crate::error::{Error, Result};
+use crate::leftovers;
+use crate::node::{self, Fleet};
+use crate::price::{self, Usage};
+use crate::status::{Bastion, Status};
+use crate::{bastion, cost, engine};
+
+/// What a program ends with if a plan has something to do.
+const SOMETHING_TO_DO: u8 = 2;
+
+/// Runs the command that was asked for.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(until_interrupted(cli.command)),
+        Err(error) => Err(Error::io("the runtime", error)),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            for line in error.to_string().lines() {
+                eprintln!("error: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command until it ends or Ctrl-C is pressed. Stopping loses nothing:
+/// the next command goes on from what is there.
+async fn until_interrupted(command: Command) -> Result<ExitCode> {
+    tokio::select! {
+        outcome = execute(command) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(Error::refused(
+            "stopped; what was done stays: run the command again to go on, or cloud-down",
+        )),
+    }
+}
+
+async fn execute(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::CloudPlan(options) => {
+            let planned = plan::plan(&options).await?;
+            planned.print(options.common.output);
+            planned.within_budget()?;
+            Ok(if planned.plan.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(SOMETHING_TO_DO)
+            })
+        }
+        Command::CloudUp(options) => plan::up(&options).await,
+        Command::CloudStatus(common) => status(&common).await,
+        Command::CloudCost(options) => show_cost(&options).await,
+        Command::CloudNode(Node { command }) => nodes(command).await,
+        Command::CloudDown(common) => take_down(&common).await,
+        Command::CloudLoader(options) => write_loader(&options),
+    }
+}
+
+async fn status(common: &Common) -> Result<ExitCode> {
+    let account = Account::open(common).await?;
+    let context = &account.context;
+    let observed = engine::observe_all(context).await?;
+    let design = parts::of(&account.config);
+    let now = Timestamp::now();
+    let mut status = Status::look(context, &account.config, now, &observed, &design).await?;
+    let left = leftovers::scan(context).await?;
+    let strangers = left.iter().filter(|left| left.found != leftovers::Found::Tagged);
+    status.leftovers = Some(strangers.map(ToString::to_string).collect());
+    show::result(common.output, &status);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show_cost(options: &Cost) -> Result<ExitCode> {
+    let config = account::config(&options.common)?;
+    let account = Account::open(&options.common).await;
+    let today = jiff::Zoned::now().date();
+    let report = match account {
+        Ok(account) => {
+            let facts = gather::facts(&account, &options.content, false).await?;
+            cost::report(&config, &facts, Some(&account.context), options.ask_aws, today).await?
+        }
+        Err(error) => {
+            show::note(&format!("reckoned offline: {error}"));
+            let facts = gather::offline(&config, &options.content)?;
+            cost::report(&config, &facts, None, false, today).await?
+        }
+    };
+    show::result(options.common.output, &report);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn nodes(command: NodeCommand) -> Result<ExitCode> {
+    let mut say = |line: &str| eprintln!("{line}");
+    match command {
+        NodeCommand::List(common) => {
+            let account = Account::open(&common).await?;
+            let nodes = account.fleet().list().await?;
+            show::nodes(common.output, &nodes, account.fleet().now);
+            Ok(ExitCode::SUCCESS)
+        }
+        NodeCommand::Down { ids, common } => {
+            let account = Account::open(&common).await?;
+            let what = if ids.is_empty() {
+                "all nodes".to_owned()
+            } else {
+                ids.join(", ")
+            };
+            ask::before(&account, &common, &format!("end {what}"))?;
+            let ended = account.fleet().down(&ids, &mut say).await?;
+            show::ids(common.output, &ended);
+            Ok(ExitCode::SUCCESS)
+        }
+        NodeCommand::Patch(common) => {
+            print!("{}", bastion::talos_patch(&account::config(&common)?));
+            Ok(ExitCode::SUCCESS)
+        }
+        NodeCommand::Up {
+            count,
+            no_follow,
+            common,
+        } => {
+            let account = Account::open(&common).await?;
+            let advice = account.config.nodes_advice();
+            for line in &advice {
+                show::note(line);
+            }
+            let hourly = price::nodes_per_hour(&account.config, count, jiff::Zoned::now().date())?;
+            let what = format!(
+                "start {count} × {} for {} h, {} an hour",
+                account.config.nodes.instance_type,
+                account.config.nodes.ttl_hours,
+                price::usd(hourly)
+            );
+            ask::before(&account, &common, &what)?;
+            let fleet = account.fleet();
+            let since = fleet.now;
+            let nodes = fleet.up(count, &mut say).await?;
+            let bastion = Bastion::look(&account.context, since).await?;
+            let bastion = bastion.instance.map(|instance| instance.id).unwrap_or_default();
+            if !no_follow {
+                let region = account.context.caller.region();
+                let command = node::timeline_command(region, &bastion, since);
+                let followed = node::follow_command(&nodes, &command, FOLLOW_FOR, &mut say).await?;
+                eprintln!("{followed}");
+            }
+            show::nodes(common.output, &nodes, Timestamp::now());
+            if common.output == Output::Text {
+                let (context, config) = (&account.context, &account.config);
+                print!("\n{}", node::next_steps(context, config, &bastion, &nodes, &advice));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// How long nodes are followed: a machine of this size boots in two or three
+/// minutes.
+const FOLLOW_FOR: core::time::Duration = core::time::Duration::from_secs(900);
+
+async fn take_down(common: &Common) -> Result<ExitCode> {
+    let account = Account::open(common).await?;
+    let context = &account.context;
+    let left = leftovers::scan(context).await?;
+    let ours = left.iter().filter(|it| it.found != leftovers::Found::InTheWay);
+    let hourly = account.hourly_now(&left);
+    for leftover in &left {
+        eprintln!("  {leftover}");
+    }
+    let what = format!(
+        "delete these {} ({} an hour as they are)",
+        ours.count(),
+        price::usd(hourly)
+    );
+    if !left.is_empty() {
+        ask::before(&account, common, &what)?;
+    }
+    let left = down::down(context).await?;
+    show::leftovers(common.output, &left);
+    Ok(if left.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn write_loader(options: &Loader) -> Result<ExitCode> {
+    let config = account::config(&options.common)?;
+    let image = gather::loader(&config, &options.loader)?;
+    if let Some(folder) = options.out.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+    }
+    image.write(&options.out)?;
+    println!("{}", options.out.display());
+    Ok(ExitCode::SUCCESS)
+}
