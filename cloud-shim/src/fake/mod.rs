@@ -28,6 +28,8 @@ mod shelf;
 mod storage;
 mod tags;
 mod templates;
+#[cfg(test)]
+mod tests;
 mod vpc;
 
 use core::fmt;

@@ -92,6 +92,10 @@ impl<T: Resource> Shelf<T> {
         self.0.get_mut(id).map(|kept| &mut kept.it)
     }
 
+    pub(super) fn is_foreign(&self, id: &str) -> bool {
+        self.0.get(id).is_some_and(|kept| kept.birth.foreign)
+    }
+
     pub(super) fn take(&mut self, id: &str) -> Option<T> {
         self.0.remove(id).map(|kept| kept.it)
     }

@@ -4,8 +4,8 @@ use core::fmt;
 use core::num::NonZeroU16;
 use std::net::Ipv4Addr;
 
-use crate::design::STACK_HTTP;
-
+/// Where `ichor` serves HTTP if nobody says otherwise.
+const HTTP_PORT: u16 = 8080;
 /// See [`Script::tries`]: 10 minutes of pauses alone.
 const TRIES: NonZeroU16 = NonZeroU16::new(60).expect("not zero");
 /// Between two tries, in seconds.
@@ -39,7 +39,7 @@ impl Script {
     pub const fn new(stack: Ipv4Addr) -> Self {
         Self {
             stack,
-            http_port: STACK_HTTP,
+            http_port: HTTP_PORT,
             tries: TRIES,
         }
     }
