@@ -338,7 +338,7 @@ async fn a_template_has_one_version_for_each_change() {
             .filter(|it| it.name.ends_with("LaunchTemplateVersion"));
         versions.count()
     };
-    for calls in 1.. {
+    for calls in 1..1000 {
         fake.stop_after(calls);
         let done = converge(&after, &process(&fake)).await.is_ok();
         fake.resume();

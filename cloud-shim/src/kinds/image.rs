@@ -1,6 +1,5 @@
 //! The image that nodes start from: a small disk with an EFI loader.
 
-use core::time::Duration;
 use std::collections::BTreeSet;
 
 use super::{Context, Kind, Resource, gone_is_fine, part_of};
@@ -10,9 +9,6 @@ use crate::api::{
 use crate::engine::{Event, Fields, Ids, Observed, Part, State};
 use crate::error::Result;
 use crate::loader::ami::{CONTENT_TAG, Progress, Upload, content};
-
-/// How long a deregistered image may hold its snapshot.
-const FREE_WITHIN: Duration = Duration::from_secs(120);
 
 /// An image of ours as it shall be, by content. Another content is another
 /// image.
@@ -66,11 +62,13 @@ impl Resource for LoaderImage {
     }
 
     async fn create(&self, context: &Context, part: &Part, _: &Ids, token: &str) -> Result<Id> {
+        // Another content is another snapshot, while the part is the same.
+        let token = format!("{token}-{:.16}", self.sha256);
         let upload = Upload {
             context,
             part,
             image: self,
-            token,
+            token: &token,
         };
         let tell = |progress: Progress| {
             let (what, seen) = (part.as_str(), progress.to_string());
@@ -128,21 +126,14 @@ async fn images(context: &Context, filters: Vec<Filter>) -> Result<Vec<Image>> {
 
 /// Deletes a snapshot, unless an image uses it: one that was a stray when it
 /// was looked at may have become the next image's. `freed` is an image that
-/// used it, which AWS may take a while to see.
+/// used it, which AWS may still show.
 async fn delete_snapshot(context: &Context, id: &Id, freed: Option<&Id>) -> Result<()> {
-    let what = format!("snapshot {id}");
-    context
-        .until_gone(&what, FREE_WITHIN, async || {
-            let snapshot = id.clone();
-            match context.caller.send(DeleteSnapshot { snapshot }).await {
-                Err(error) if error.code == "InvalidSnapshot.InUse" => {
-                    let filters = vec![Filter::new("block-device-mapping.snapshot-id", id)];
-                    let users = images(context, filters).await?;
-                    let used = users.iter().any(|image| Some(&image.id) != freed);
-                    Ok((!used).then_some(error.message))
-                }
-                outcome => gone_is_fine(outcome).map(|()| None),
-            }
-        })
-        .await
+    // Asked for first: a delete that is refused for it is tried for minutes.
+    let filters = vec![Filter::new("block-device-mapping.snapshot-id", id)];
+    let users = images(context, filters).await?;
+    if users.iter().any(|image| Some(&image.id) != freed) {
+        return Ok(());
+    }
+    let snapshot = id.clone();
+    gone_is_fine(context.caller.send(DeleteSnapshot { snapshot }).await)
 }
