@@ -1,5 +1,8 @@
 //! A lab in the strict fake: the default design, seen by one process.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by a panic")]
+#![allow(dead_code, reason = "each test uses its own share of this")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +19,7 @@ const IMAGE: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-minimal-ker
 
 /// What was told, one line each.
 #[derive(Debug, Default)]
-pub struct Told(pub Mutex<Vec<String>>);
+pub(crate) struct Told(pub(crate) Mutex<Vec<String>>);
 
 impl Progress for Told {
     fn on(&self, event: &Event<'_>) {
@@ -25,7 +28,7 @@ impl Progress for Told {
 }
 
 /// The account as one process sees it.
-pub fn context(fake: &Arc<Fake>, seed: u64) -> Context {
+pub(crate) fn context(fake: &Arc<Fake>, seed: u64) -> Context {
     let cloud: Arc<dyn Cloud> = fake.clone();
     Context {
         caller: Caller::seeded(cloud, seed),
@@ -35,7 +38,7 @@ pub fn context(fake: &Arc<Fake>, seed: u64) -> Context {
 }
 
 /// The replica by this config. The image of nodes has tests of its own.
-pub async fn replica(fake: &Arc<Fake>, config: &Config) -> Vec<(Part, Spec)> {
+pub(crate) async fn replica(fake: &Arc<Fake>, config: &Config) -> Vec<(Part, Spec)> {
     let name = IMAGE.to_owned();
     let cloud: Arc<dyn Cloud> = fake.clone();
     let bastion_image = cloud.send(GetParameter { name }).await.unwrap();
@@ -56,14 +59,30 @@ pub async fn replica(fake: &Arc<Fake>, config: &Config) -> Vec<(Part, Spec)> {
 }
 
 /// Brings the default replica up, as a new process does.
-pub async fn up(fake: &Arc<Fake>, seed: u64) -> Result<Plan> {
+pub(crate) async fn up(fake: &Arc<Fake>, seed: u64) -> Result<Plan> {
     let desired = replica(fake, &Config::default()).await;
     converge(&desired, &context(fake, seed)).await
 }
 
 /// What a new process would do now.
-pub async fn plan(fake: &Arc<Fake>, config: &Config) -> Plan {
+pub(crate) async fn plan(fake: &Arc<Fake>, config: &Config) -> Plan {
     let context = context(fake, 99);
     let desired = replica(fake, config).await;
     Plan::new(desired, observe_all(&context).await.unwrap(), &context)
+}
+
+/// An account with nothing in it.
+pub(crate) fn account() -> Arc<Fake> {
+    Arc::new(Fake::new("eu-west-1", 7))
+}
+
+/// How many of each kind of resource are there, but for what the Auto Scaling
+/// group runs by its clock.
+pub(crate) fn kinds_left(fake: &Fake) -> BTreeMap<&'static str, usize> {
+    let mut kinds = BTreeMap::new();
+    let by_clock = |kind| matches!(kind, "instance" | "volume");
+    for left in fake.billable().iter().filter(|left| !by_clock(left.kind)) {
+        *kinds.entry(left.kind).or_default() += 1;
+    }
+    kinds
 }
