@@ -209,7 +209,7 @@ async fn templates_are_checked() {
         ),
         (
             with("interface", &|data| {
-                data.interface = LaunchInterface::Existing("eni-00000000000000000".into())
+                data.interface = LaunchInterface::Existing("eni-00000000000000000".into());
             }),
             "InvalidNetworkInterfaceID.NotFound",
         ),
