@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use ichor_cloud::Result;
-use ichor_cloud::api::{Cloud, GetParameter};
+use ichor_cloud::api::{BLOCK_SIZE, Body, Cloud, GetParameter};
 use ichor_cloud::config::Config;
 use ichor_cloud::design::{Facts, design};
 use ichor_cloud::engine::{Caller, Event, Part, Plan, Progress, converge, observe_all};
 use ichor_cloud::fake::Fake;
-use ichor_cloud::kinds::{Context, Spec};
+use ichor_cloud::kinds::{Content, Context, Spec};
+use sha2::{Digest as _, Sha256};
 
 /// Where the bastion's image is named.
 const IMAGE: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-minimal-kernel-default-arm64";
@@ -37,25 +38,43 @@ pub(crate) fn context(fake: &Arc<Fake>, seed: u64) -> Context {
     }
 }
 
-/// The replica by this config. The image of nodes has tests of its own.
+/// A disk of three blocks, the one in the midst empty.
+fn disk() -> Vec<u8> {
+    let mut disk = vec![0; 3 * BLOCK_SIZE];
+    disk[0] = 1;
+    disk[2 * BLOCK_SIZE] = 2;
+    disk
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+/// The replica by this config, with a small disk and two small objects.
 pub(crate) async fn replica(fake: &Arc<Fake>, config: &Config) -> Vec<(Part, Spec)> {
     let name = IMAGE.to_owned();
     let cloud: Arc<dyn Cloud> = fake.clone();
     let bastion_image = cloud.send(GetParameter { name }).await.unwrap();
+    let object = |text: &str| Content {
+        body: Body::Bytes(text.into()),
+        len: text.len() as u64,
+        sha256: sha256(text.as_bytes()),
+    };
     let facts = Facts {
         account: Fake::ACCOUNT.to_owned(),
         bastion_image,
         bastion_root_device: "/dev/xvda".to_owned(),
         user_data: "#cloud-config\n".to_owned(),
-        objects: BTreeMap::new(),
-        loader_disk: Arc::from(Vec::new()),
-        loader_sha256: "00".repeat(32),
+        objects: BTreeMap::from([
+            ("bin/ichor".to_owned(), object("a program")),
+            ("data/ichor.toml".to_owned(), object("dhcp = \"off\"\n")),
+        ]),
+        loader_disk: Arc::from(disk()),
+        loader_sha256: sha256(&disk()),
         ipv4_wanted: false,
         now: "2026-11-25T19:00:00Z".parse().unwrap(),
     };
-    let mut parts = design(config, &facts).unwrap();
-    parts.retain(|(part, _)| !["loader-image", "node-template"].contains(&part.as_str()));
-    parts
+    design(config, &facts).unwrap()
 }
 
 /// Brings the default replica up, as a new process does.
