@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod bastion;
+pub mod cli;
 pub mod config;
 pub mod cost;
 pub mod design;
