@@ -1,6 +1,8 @@
 //! A process that is stopped after any single call: the next `up` goes on to
 //! the same end, or `down` leaves nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by a panic")]
+
 mod lab;
 
 use std::collections::BTreeMap;
@@ -9,21 +11,13 @@ use std::sync::Arc;
 use ichor_cloud::down::down;
 use ichor_cloud::fake::{Fake, Mishap};
 use ichor_cloud::leftovers::{Found, Leftover};
+use lab::kinds_left;
 
 /// No run takes more calls than this; one that does has lost its way.
 const CALLS_AT_MOST: u64 = 5_000;
 
 fn account() -> Arc<Fake> {
     Arc::new(Fake::new("eu-west-1", 7))
-}
-
-/// What is there, by kind: two runs may give other ids.
-fn inventory(fake: &Fake) -> BTreeMap<&'static str, usize> {
-    let mut counts = BTreeMap::new();
-    for left in fake.billable() {
-        *counts.entry(left.kind).or_default() += 1;
-    }
-    counts
 }
 
 /// `cloud-down` by a new process.
@@ -38,7 +32,7 @@ async fn calls_of_a_run() -> (u64, BTreeMap<&'static str, usize>) {
     lab::up(&fake, 1).await.unwrap();
     let calls = fake.calls().len() as u64;
     assert!((50..CALLS_AT_MOST).contains(&calls), "{calls} calls");
-    (calls, inventory(&fake))
+    (calls, kinds_left(&fake))
 }
 
 /// Calls after which something is different than before: those that change
@@ -67,7 +61,7 @@ async fn up_goes_on_after_any_call() {
         let plan = lab::up(&fake, 2).await;
         let plan = plan.unwrap_or_else(|error| panic!("stopped after {stop}: {error}"));
         assert!(plan.is_settled(), "stopped after {stop}: {plan}");
-        assert_eq!(inventory(&fake), whole, "stopped after {stop}");
+        assert_eq!(kinds_left(&fake), whole, "stopped after {stop}");
     }
 }
 
@@ -111,7 +105,7 @@ async fn down_and_up_again_is_a_whole_lab() {
     assert_eq!(taken_down(&fake, 2).await, []);
     let plan = lab::up(&fake, 3).await.unwrap();
     assert!(plan.is_settled(), "{plan}");
-    assert_eq!(inventory(&fake), whole);
+    assert_eq!(kinds_left(&fake), whole);
 }
 
 #[tokio::test(start_paused = true)]
