@@ -11,13 +11,23 @@ use std::sync::Arc;
 use ichor_cloud::down::down;
 use ichor_cloud::fake::{Fake, Mishap};
 use ichor_cloud::leftovers::{Found, Leftover};
-use lab::kinds_left;
 
 /// No run takes more calls than this; one that does has lost its way.
 const CALLS_AT_MOST: u64 = 5_000;
 
 fn account() -> Arc<Fake> {
     Arc::new(Fake::new("eu-west-1", 7))
+}
+
+/// What is there, by kind: two runs may give other ids. Without what the Auto
+/// Scaling group starts and ends by the clock.
+fn inventory(fake: &Fake) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    let by_the_clock = |kind| ["instance", "volume"].contains(&kind);
+    for left in fake.billable().iter().filter(|it| !by_the_clock(it.kind)) {
+        *counts.entry(left.kind).or_default() += 1;
+    }
+    counts
 }
 
 /// `cloud-down` by a new process.
@@ -32,7 +42,7 @@ async fn calls_of_a_run() -> (u64, BTreeMap<&'static str, usize>) {
     lab::up(&fake, 1).await.unwrap();
     let calls = fake.calls().len() as u64;
     assert!((50..CALLS_AT_MOST).contains(&calls), "{calls} calls");
-    (calls, kinds_left(&fake))
+    (calls, inventory(&fake))
 }
 
 /// Calls after which something is different than before: those that change
@@ -53,7 +63,8 @@ async fn calls_that_matter() -> Vec<u64> {
 #[tokio::test(start_paused = true)]
 async fn up_goes_on_after_any_call() {
     let (calls, whole) = calls_of_a_run().await;
-    for stop in 0..calls {
+    // The first call asks for the bastion's image, before there is a plan.
+    for stop in 1..calls {
         let fake = account();
         fake.stop_after(stop);
         lab::up(&fake, 1).await.unwrap_err();
@@ -61,7 +72,7 @@ async fn up_goes_on_after_any_call() {
         let plan = lab::up(&fake, 2).await;
         let plan = plan.unwrap_or_else(|error| panic!("stopped after {stop}: {error}"));
         assert!(plan.is_settled(), "stopped after {stop}: {plan}");
-        assert_eq!(kinds_left(&fake), whole, "stopped after {stop}");
+        assert_eq!(inventory(&fake), whole, "stopped after {stop}");
     }
 }
 
@@ -105,7 +116,7 @@ async fn down_and_up_again_is_a_whole_lab() {
     assert_eq!(taken_down(&fake, 2).await, []);
     let plan = lab::up(&fake, 3).await.unwrap();
     assert!(plan.is_settled(), "{plan}");
-    assert_eq!(kinds_left(&fake), whole);
+    assert_eq!(inventory(&fake), whole);
 }
 
 #[tokio::test(start_paused = true)]

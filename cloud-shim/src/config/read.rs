@@ -274,6 +274,7 @@ mod tests {
             address = "10.30.13.140"
             stack_address = "10.30.13.141"
             instance_type = "t4g.medium"
+            image = "ami-0a"
             root_gib = 4
             schedule = { start = "07:30", hours = 24, time_zone = "Europe/Vienna" }
             public_interface = true
@@ -305,8 +306,9 @@ mod tests {
             config.images == Config::default().images,
             config.nodes.open == Config::default().nodes.open,
             config.bastion.bundle == Config::default().bastion.bundle,
+            config.bastion.image == Config::default().bastion.image,
         ];
-        assert_eq!(left_as_they_were, [false; 6]);
+        assert_eq!(left_as_they_were, [false; 7]);
     }
 
     #[test]

@@ -24,7 +24,9 @@ pub struct Canned {
 impl Canned {
     pub fn start<const N: usize>(answers: [Answer; N]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
         let thread = thread::spawn(move || {
             answers
                 .into_iter()

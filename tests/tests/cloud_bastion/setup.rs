@@ -226,6 +226,9 @@ fn the_second_run_changes_nothing() -> Result<()> {
         Path::new("/dev/null")
     );
 
+    let list = fs::read_to_string(stage.root.join("var/lib/ichor-pihole/whitelist.txt"))?;
+    assert!(list.contains("ghcr.io\n"), "{list}");
+
     let before = stage.files()?;
     let (done, calls, console) = stage.run()?;
     ensure!(done, "{console}");

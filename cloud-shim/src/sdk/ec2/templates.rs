@@ -40,6 +40,12 @@ fn encode(data: LaunchData) -> RequestLaunchTemplateData {
             .cpu_credits(STANDARD)
             .build()
     });
+    let second = data.second_interface.map(|id| {
+        LaunchTemplateInstanceNetworkInterfaceSpecificationRequest::builder()
+            .device_index(1)
+            .network_interface_id(id)
+            .build()
+    });
     let attached = data.attached_tags;
     let mut tagged = vec![
         (ResourceType::Instance, data.instance_tags),
@@ -63,7 +69,12 @@ fn encode(data: LaunchData) -> RequestLaunchTemplateData {
         .image_id(data.image)
         .instance_type(data.instance_type.as_str().into())
         .set_iam_instance_profile(profile)
-        .network_interfaces(encode_interface(data.interface))
+        .set_network_interfaces(Some(
+            [encode_interface(data.interface)]
+                .into_iter()
+                .chain(second)
+                .collect(),
+        ))
         .block_device_mappings(encode_root(data.root))
         .set_user_data(data.user_data.map(|text| BASE64_STANDARD.encode(text)))
         .metadata_options(metadata)
@@ -119,7 +130,8 @@ fn decode(data: ResponseLaunchTemplateData) -> LaunchData {
         .filter(|options| options.http_tokens == Some(LaunchTemplateHttpTokensState::Required))
         .and_then(|options| options.http_put_response_hop_limit)
         .and_then(|hops| u8::try_from(hops).ok());
-    let interface = decode_interface(data.network_interfaces.unwrap_or_default());
+    let (interface, second_interface) =
+        decode_interfaces(data.network_interfaces.unwrap_or_default());
     let tags_of = |kind: ResourceType| {
         data.tag_specifications
             .iter()
@@ -142,6 +154,7 @@ fn decode(data: ResponseLaunchTemplateData) -> LaunchData {
         instance_tags: tags_of(ResourceType::Instance),
         attached_tags,
         interface,
+        second_interface,
         root: decode_root(data.block_device_mappings.unwrap_or_default()),
         user_data: data.user_data.map(plain_text),
         metadata_hops: metadata_hops.unwrap_or(0),
@@ -162,21 +175,30 @@ fn plain_text(encoded: String) -> String {
         .unwrap_or(encoded)
 }
 
-fn decode_interface(
-    interfaces: Vec<types::LaunchTemplateInstanceNetworkInterfaceSpecification>,
-) -> LaunchInterface {
+/// The first interface, and the second if that one exists already.
+fn decode_interfaces(
+    mut interfaces: Vec<types::LaunchTemplateInstanceNetworkInterfaceSpecification>,
+) -> (LaunchInterface, Option<Id>) {
+    interfaces.sort_by_key(|interface| interface.device_index);
     let mut interfaces = interfaces.into_iter();
-    let (Some(first), None) = (interfaces.next(), interfaces.next()) else {
-        return LaunchInterface::default();
+    let (first, second, None) = (interfaces.next(), interfaces.next(), interfaces.next()) else {
+        return Default::default();
     };
-    if let Some(id) = first.network_interface_id {
+    let second = second.map(|second| second.network_interface_id.unwrap_or_default());
+    (first.map(decode_interface).unwrap_or_default(), second)
+}
+
+fn decode_interface(
+    interface: types::LaunchTemplateInstanceNetworkInterfaceSpecification,
+) -> LaunchInterface {
+    if let Some(id) = interface.network_interface_id {
         return LaunchInterface::Existing(id);
     }
-    match first.subnet_id {
-        Some(subnet) if first.delete_on_termination == Some(true) => LaunchInterface::New {
+    match interface.subnet_id {
+        Some(subnet) if interface.delete_on_termination == Some(true) => LaunchInterface::New {
             subnet,
-            groups: first.groups.unwrap_or_default(),
-            ipv6_count: first
+            groups: interface.groups.unwrap_or_default(),
+            ipv6_count: interface
                 .ipv6_address_count
                 .and_then(|count| u32::try_from(count).ok())
                 .unwrap_or(0),
