@@ -8,7 +8,9 @@
 
 pub mod api;
 pub mod bastion;
+pub mod cli;
 pub mod config;
+pub mod cost;
 pub mod design;
 pub mod down;
 pub mod engine;

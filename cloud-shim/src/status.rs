@@ -351,3 +351,79 @@ impl Bastion {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_time_by_the_clock_of_the_zone() {
+        for (recurrence, zone, now, expected) in [
+            (
+                "0 18 * * *",
+                "Europe/Dublin",
+                "2026-11-25T17:59:59Z",
+                "2026-11-25T18:00:00Z",
+            ),
+            (
+                "0 18 * * *",
+                "Europe/Dublin",
+                "2026-11-25T18:00:00Z",
+                "2026-11-26T18:00:00Z",
+            ),
+            // Summer time begins on the 28th, at 01:00.
+            (
+                "30 18 * * *",
+                "Europe/Dublin",
+                "2027-03-27T20:00:00Z",
+                "2027-03-28T17:30:00Z",
+            ),
+            (
+                "15 0 * * *",
+                "Asia/Tokyo",
+                "2026-11-25T15:20:00Z",
+                "2026-11-26T15:15:00Z",
+            ),
+        ] {
+            let action = ScheduledAction {
+                name: "start".to_owned(),
+                recurrence: recurrence.to_owned(),
+                time_zone: zone.to_owned(),
+                min: 0,
+                max: 1,
+                desired: 1,
+            };
+            let at = next(&action, now.parse().unwrap()).unwrap();
+            assert_eq!(
+                at.timestamp(),
+                expected.parse().unwrap(),
+                "{recurrence} {zone}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_daily_has_no_next_time() {
+        for (recurrence, zone) in [
+            ("0 18 * * 1", "Europe/Dublin"),
+            ("*/5 18 * * *", "Europe/Dublin"),
+            ("0 25 * * *", "Europe/Dublin"),
+            ("0 18 * * *", "Europe/Dubln"),
+            ("", "Europe/Dublin"),
+        ] {
+            let action = ScheduledAction {
+                name: "start".to_owned(),
+                recurrence: recurrence.to_owned(),
+                time_zone: zone.to_owned(),
+                min: 0,
+                max: 1,
+                desired: 1,
+            };
+            assert_eq!(
+                next(&action, Timestamp::UNIX_EPOCH),
+                None,
+                "{recurrence} {zone}"
+            );
+        }
+    }
+}

@@ -94,7 +94,7 @@ fn the_disk_is_what_others_call_sound() -> Result<()> {
     println!(
         "{} MiB, of which {} blocks of 512 KiB go to AWS",
         disk.len() >> 20,
-        image.blocks().count()
+        loader::blocks(&disk).count()
     );
     Ok(())
 }

@@ -69,15 +69,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn bastion(options: &Options) -> Result<()> {
     let profile = if options.release { "release" } else { "dev" };
-    let arguments = ["--package", "ichor-bastion", "--profile", profile];
     if !options.arm64 {
-        return succeed(cargo().arg("build").args(arguments));
+        let arguments = ["build", "--package", "ichor-bastion", "--profile", profile];
+        return succeed(cargo().args(arguments));
     }
-    let compiler = Compiler::for_target(Target::Linux)?;
-    succeed(compiler.cargo("build")?.args(arguments))?;
-    let folder = if options.release { "release" } else { "debug" };
-    println!("{}", compiler.artifact(folder, "ichor").display());
+    println!("{}", bastion_for_arm64(profile)?.display());
     Ok(())
+}
+
+/// Builds the static arm64 `ichor` with a profile of cargo's.
+pub(crate) fn bastion_for_arm64(profile: &str) -> Result<PathBuf> {
+    let compiler = Compiler::for_target(Target::Linux)?;
+    let arguments = ["--package", "ichor-bastion", "--profile", profile];
+    succeed(compiler.cargo("build")?.args(arguments))?;
+    let folder = if profile == "dev" { "debug" } else { profile };
+    Ok(compiler.artifact(folder, "ichor"))
 }
 
 /// What a build for the CM3 leaves.

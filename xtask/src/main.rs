@@ -1,7 +1,8 @@
-//! The one front door to the workspace: `cargo xtask setup | demo | test | build | image | flash | console | bench`.
+//! The one front door to the workspace: `cargo xtask setup | demo | test | build | image | flash | console | bench | cloud-*`.
 
 mod bench;
 mod build;
+mod cloud;
 mod cm3;
 mod cross;
 mod demo;
@@ -48,10 +49,41 @@ enum Task {
     Bench(bench::Row),
     /// Send a new program or files to a running board over HTTP.
     Push(push::Options),
+    /// AWS: show what cloud-up would do, and what it costs.
+    CloudPlan(cloud::Arguments),
+    /// AWS: build the lab's replica, or bring it to what cloud.toml says.
+    CloudUp(cloud::Arguments),
+    /// AWS: show what is there.
+    CloudStatus(cloud::Arguments),
+    /// AWS: show what it costs.
+    CloudCost(cloud::Arguments),
+    /// AWS: start, list and end nodes.
+    CloudNode(cloud::Arguments),
+    /// AWS: delete all of the lab, and prove that nothing is left.
+    CloudDown(cloud::Arguments),
+    /// Write the disk image that nodes in AWS start from into a file.
+    CloudLoader(cloud::Arguments),
 }
 
 fn main() -> ExitCode {
-    let outcome = match Task::parse() {
+    match run(Task::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::CloudPlan(arguments) => return cloud::run_with_content("cloud-plan", &arguments),
+        Task::CloudUp(arguments) => return cloud::run_with_content("cloud-up", &arguments),
+        Task::CloudCost(arguments) => return cloud::run_with_content("cloud-cost", &arguments),
+        Task::CloudLoader(arguments) => return cloud::run_with_content("cloud-loader", &arguments),
+        Task::CloudStatus(arguments) => return cloud::run("cloud-status", &arguments),
+        Task::CloudNode(arguments) => return cloud::run("cloud-node", &arguments),
+        Task::CloudDown(arguments) => return cloud::run("cloud-down", &arguments),
         Task::Setup { fresh } => setup(fresh),
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
@@ -62,14 +94,8 @@ fn main() -> ExitCode {
         Task::Console(options) => cm3::console::run(&options),
         Task::Bench(row) => bench::run(&row),
         Task::Push(options) => push::run(&options),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("xtask: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn setup(fresh: bool) -> Result<()> {

@@ -86,7 +86,7 @@ impl ApiError {
                 "NatGatewayNotFound" | "NotFound" | "404" | "InvalidAMIID.Unavailable"
             )
             // Auto Scaling has one code for all that is wrong with a request.
-            || (self.code == "ValidationError" && self.message.contains("name not found"))
+            || (self.code == "ValidationError" && self.message.contains("not found"))
     }
 }
 

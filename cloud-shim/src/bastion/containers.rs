@@ -128,11 +128,6 @@ fn pihole(config: &Config) -> Result<Container> {
         ("WEB_BIND_ADDR", Ipv4Addr::LOCALHOST.to_string()),
         ("WEB_PORT", "8053".to_owned()),
     ];
-    let read_only = |file: &str, inside| Volume {
-        host: format!("/srv/ichor/pihole/{file}"),
-        inside,
-        read_only: true,
-    };
     Ok(Container {
         name: "ichor-pihole".to_owned(),
         about: format!("DNS on {}", config.bastion.address),
@@ -144,8 +139,11 @@ fn pihole(config: &Config) -> Result<Container> {
                 inside: "/etc/pihole",
                 read_only: false,
             },
-            read_only("dnsmasq.conf", "/etc/dnsmasq.d/99-ichor.conf"),
-            read_only("whitelist.txt", "/etc/pihole/whitelist.txt"),
+            Volume {
+                host: "/srv/ichor/pihole/dnsmasq.conf".to_owned(),
+                inside: "/etc/dnsmasq.d/99-ichor.conf",
+                read_only: true,
+            },
         ],
         confined: false,
     })

@@ -15,7 +15,7 @@
 //! bundle/*.tar              docker load
 //! units/…                   /etc/systemd/system
 //! images                    pulled if the bundle lacks them
-//! pihole/…                  seen by the container
+//! pihole/…                  pi-hole's settings
 //! compose.yaml              for people
 //! ```
 //!

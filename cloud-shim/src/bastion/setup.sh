@@ -31,7 +31,7 @@ trap ended EXIT
 # Makes $2 the same as $1, with mode $3. If it was not, unit $4 is stopped
 # before: all are started at the end, also if this is cut short and run again.
 place() {
-  if cmp --silent "$1" "$2"; then return; fi
+  if [[ -e $2 && $(sha256sum <"$1") == "$(sha256sum <"$2")" ]]; then return; fi
   if systemctl --quiet is-active "$4"; then systemctl stop "$4"; fi
   mkdir -p "${2%/*}"
   install --mode="$3" "$1" "$2"
@@ -139,6 +139,11 @@ while read -r image; do
   docker image inspect "$image" >/dev/null 2>&1 ||
     timeout 300 docker pull --quiet "$image" || missing+=("$image")
 done <"$here/images"
+
+# pi-hole takes the list over when it makes its database.
+if [[ ! -e /var/lib/ichor-pihole/gravity.db ]]; then
+  install --mode=644 -D "$here/pihole/whitelist.txt" /var/lib/ichor-pihole/whitelist.txt
+fi
 
 step="starting containers"
 able=()

@@ -1,6 +1,5 @@
 //! The account that a command speaks to, and the lab in it.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,9 +12,6 @@ use crate::engine::Caller;
 use crate::error::{Error, Result};
 use crate::kinds::Context;
 use crate::node::Fleet;
-
-/// Read if `--config` names nothing else.
-const CONFIG: &str = "cloud.toml";
 
 /// A lab in an account.
 #[derive(Debug)]
@@ -30,11 +26,7 @@ pub(super) struct Account {
 
 /// Reads the lab's description, with what the flags say in place of its keys.
 pub(super) fn config(common: &Common) -> Result<Config> {
-    let path: Option<PathBuf> = match &common.config {
-        Some(path) => Some(path.clone()),
-        None => Path::new(CONFIG).exists().then(|| CONFIG.into()),
-    };
-    let mut config = Config::read(path.as_deref())?;
+    let mut config = Config::read(common.config.as_deref())?;
     if let Some(lab) = &common.lab {
         config.lab.clone_from(lab);
         config.check()?;

@@ -7,15 +7,19 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// The home lab's replica in AWS.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
-pub struct Cli {
+pub(super) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(super) command: Command,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+#[allow(
+    clippy::enum_variant_names,
+    reason = "they are named as they are typed"
+)]
+pub(super) enum Command {
     /// Show what cloud-up would do, and what it costs. Ends with 0 if there is
     /// nothing to do, 2 if there is, 1 on an error.
     CloudPlan(Plan),
@@ -35,27 +39,27 @@ pub enum Command {
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
-pub struct Common {
+pub(super) struct Common {
     /// The description of the lab; without it ./cloud.toml, if there is one.
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Name of the lab, instead of the one in cloud.toml.
     #[arg(long, value_name = "NAME")]
-    pub lab: Option<String>,
+    pub(super) lab: Option<String>,
     /// Ask nothing.
     #[arg(long)]
-    pub yes: bool,
+    pub(super) yes: bool,
     /// What is written to standard output.
     #[arg(long, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
+    pub(super) output: Output,
     /// AWS profile, instead of AWS_PROFILE.
     #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
+    pub(super) profile: Option<String>,
 }
 
 /// The form of what is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(super) enum Output {
     /// For people.
     Text,
     /// One JSON document, for programs.
@@ -64,66 +68,63 @@ pub enum Output {
 
 /// What cloud-plan and cloud-up take.
 #[derive(Debug, Clone, Args)]
-pub struct Plan {
+pub(super) struct Plan {
     /// What every command takes.
     #[command(flatten)]
-    pub common: Common,
+    pub(super) common: Common,
     /// What goes into the replica.
     #[command(flatten)]
-    pub content: Content,
+    pub(super) content: Content,
     /// Refuse a plan that costs more than this in a month.
     #[arg(long, value_name = "USD")]
-    pub max_monthly_usd: Option<f64>,
+    pub(super) max_monthly_usd: Option<f64>,
     /// With egress = "ipv4-hourly": have the public address now. Without this
     /// flag it is given back.
     #[arg(long)]
-    pub ipv4: bool,
+    pub(super) ipv4: bool,
 }
 
 /// Files that go into the replica.
 #[derive(Debug, Clone, Args)]
-pub struct Content {
+pub(super) struct Content {
     /// The EFI loader that nodes start with.
     #[arg(long, value_name = "FILE", env = "ICHOR_LOADER")]
-    pub loader: Option<PathBuf>,
+    pub(super) loader: Option<PathBuf>,
     /// The static arm64 ichor, instead of the one in cloud.toml.
-    #[arg(long, value_name = "FILE", env = "ICHOR_BASTION")]
-    pub ichor: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    pub(super) ichor: Option<PathBuf>,
 }
 
 /// What cloud-cost takes.
 #[derive(Debug, Clone, Args)]
-pub struct Cost {
+pub(super) struct Cost {
     /// What every command takes.
     #[command(flatten)]
-    pub common: Common,
+    pub(super) common: Common,
     /// What goes into the replica.
     #[command(flatten)]
-    pub content: Content,
+    pub(super) content: Content,
     /// Ask Cost Explorer too; each question costs $0.01.
     #[arg(long)]
-    pub ask_aws: bool,
+    pub(super) ask_aws: bool,
 }
 
 /// What cloud-node takes.
 #[derive(Debug, Clone, Args)]
-pub struct Node {
+pub(super) struct Node {
     /// What to do with nodes.
     #[command(subcommand)]
-    pub command: NodeCommand,
+    pub(super) command: NodeCommand,
 }
 
 /// What to do with nodes.
 #[derive(Debug, Clone, Subcommand)]
-pub enum NodeCommand {
+pub(super) enum NodeCommand {
     /// Start nodes, and follow them until they are up.
     Up {
         /// How many.
         #[arg(value_name = "N", default_value_t = 1)]
         count: u32,
-        /// Where ichor tells how far they are, if not at the stack's address.
-        #[arg(long, value_name = "URL")]
-        journal: Option<String>,
         /// Do not wait for them.
         #[arg(long)]
         no_follow: bool,
@@ -133,6 +134,8 @@ pub enum NodeCommand {
     },
     /// Show the nodes.
     List(Common),
+    /// Print the patch for Talos machine configs that names the mirrors.
+    Patch(Common),
     /// End nodes: those named, or all.
     Down {
         /// Their instance ids.
@@ -146,14 +149,14 @@ pub enum NodeCommand {
 
 /// What cloud-loader takes.
 #[derive(Debug, Clone, Args)]
-pub struct Loader {
+pub(super) struct Loader {
     /// What every command takes.
     #[command(flatten)]
-    pub common: Common,
+    pub(super) common: Common,
     /// The EFI loader that nodes start with.
     #[arg(long, value_name = "FILE", env = "ICHOR_LOADER")]
-    pub loader: PathBuf,
+    pub(super) loader: PathBuf,
     /// Where the image goes.
     #[arg(long, value_name = "FILE", default_value = "target/cloud/loader.img")]
-    pub out: PathBuf,
+    pub(super) out: PathBuf,
 }

@@ -1,7 +1,9 @@
 //! What must be known before the replica can be described: read from files and
 //! asked of AWS.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -10,7 +12,8 @@ use super::args::Content;
 use crate::api::{DescribeImages, Filter, GetParameter};
 use crate::bastion;
 use crate::config::Config;
-use crate::design::{Facts, bucket_name};
+use crate::design::{Facts, bucket_name, design};
+use crate::engine::Part;
 use crate::error::{Error, Result};
 use crate::loader::{self, EfiProgram, Image, Script};
 
@@ -50,11 +53,6 @@ pub(super) async fn facts(account: &Account, content: &Content, ipv4: bool) -> R
     Ok(facts)
 }
 
-/// What an estimate needs, without asking anybody.
-pub(super) fn offline(config: &Config, content: &Content) -> Result<Facts> {
-    local(config, content, NO_ACCOUNT)
-}
-
 /// What files and the configuration tell.
 fn local(config: &Config, content: &Content, account: &str) -> Result<Facts> {
     let mut config = config.clone();
@@ -78,6 +76,23 @@ fn local(config: &Config, content: &Content, account: &str) -> Result<Facts> {
         ipv4_wanted: false,
         now: Timestamp::now(),
     })
+}
+
+/// The parts that there shall be: their names depend on the configuration alone.
+pub(super) fn parts(config: &Config) -> Result<Vec<Part>> {
+    let facts = Facts {
+        account: NO_ACCOUNT.to_owned(),
+        bastion_image: String::new(),
+        bastion_root_device: String::new(),
+        user_data: String::new(),
+        objects: BTreeMap::new(),
+        loader_disk: Arc::from([]),
+        loader_sha256: String::new(),
+        ipv4_wanted: false,
+        now: Timestamp::now(),
+    };
+    let parts = design(config, &facts)?;
+    Ok(parts.into_iter().map(|(part, _)| part).collect())
 }
 
 /// The disk that nodes start from.

@@ -17,16 +17,18 @@ use clap::Parser as _;
 use jiff::Timestamp;
 
 use self::account::Account;
-use self::args::{Cli, Command, Common, Cost, Loader, Node, NodeCommand, Output};
-use crate::config::Config;
-use crate::design::parts;
+use self::args::{Cli, Command, Common, Cost as CostOptions, Loader, Node, NodeCommand, Output};
+use crate::config::nodes_advice;
+use crate::cost::Cost;
+use crate::design::design;
 use crate::down;
 use crate::error::{Error, Result};
-use crate::leftovers;
-use crate::node::{self, Fleet};
-use crate::price::{self, Usage};
+use crate::leftovers::{self, Found};
+use crate::node;
+use crate::price::rates::instance_type;
+use crate::price::{Usage, usd};
 use crate::status::{Bastion, Status};
-use crate::{bastion, cost, engine};
+use crate::{bastion, engine};
 
 /// What a program ends with if a plan has something to do.
 const SOMETHING_TO_DO: u8 = 2;
@@ -76,7 +78,7 @@ async fn execute(command: Command) -> Result<ExitCode> {
             })
         }
         Command::CloudUp(options) => plan::up(&options).await,
-        Command::CloudStatus(common) => status(&common).await,
+        Command::CloudStatus(common) => show_status(&common).await,
         Command::CloudCost(options) => show_cost(&options).await,
         Command::CloudNode(Node { command }) => nodes(command).await,
         Command::CloudDown(common) => take_down(&common).await,
@@ -84,36 +86,29 @@ async fn execute(command: Command) -> Result<ExitCode> {
     }
 }
 
-async fn status(common: &Common) -> Result<ExitCode> {
+async fn show_status(common: &Common) -> Result<ExitCode> {
     let account = Account::open(common).await?;
-    let context = &account.context;
+    let (context, config) = (&account.context, &account.config);
     let observed = engine::observe_all(context).await?;
-    let design = parts::of(&account.config);
+    let design: Vec<_> = gather::parts(config)?;
     let now = Timestamp::now();
-    let mut status = Status::look(context, &account.config, now, &observed, &design).await?;
+    let mut status = Status::look(context, config, now, &observed, &design).await?;
     let left = leftovers::scan(context).await?;
-    let strangers = left.iter().filter(|left| left.found != leftovers::Found::Tagged);
+    let strangers = left.iter().filter(|left| left.found != Found::Tagged);
     status.leftovers = Some(strangers.map(ToString::to_string).collect());
     show::result(common.output, &status);
     Ok(ExitCode::SUCCESS)
 }
 
-async fn show_cost(options: &Cost) -> Result<ExitCode> {
-    let config = account::config(&options.common)?;
-    let account = Account::open(&options.common).await;
-    let today = jiff::Zoned::now().date();
-    let report = match account {
-        Ok(account) => {
-            let facts = gather::facts(&account, &options.content, false).await?;
-            cost::report(&config, &facts, Some(&account.context), options.ask_aws, today).await?
-        }
-        Err(error) => {
-            show::note(&format!("reckoned offline: {error}"));
-            let facts = gather::offline(&config, &options.content)?;
-            cost::report(&config, &facts, None, false, today).await?
-        }
-    };
-    show::result(options.common.output, &report);
+async fn show_cost(options: &CostOptions) -> Result<ExitCode> {
+    let account = Account::open(&options.common).await?;
+    let facts = gather::facts(&account, &options.content, false).await?;
+    let config = &account.config;
+    let parts = design(config, &facts)?;
+    let usage = Usage::of(config, jiff::Zoned::now().date());
+    let caller = &account.context.caller;
+    let cost = Cost::look(caller, config, &parts, &usage, options.ask_aws).await?;
+    show::result(options.common.output, &cost);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -135,7 +130,7 @@ async fn nodes(command: NodeCommand) -> Result<ExitCode> {
             };
             ask::before(&account, &common, &format!("end {what}"))?;
             let ended = account.fleet().down(&ids, &mut say).await?;
-            show::ids(common.output, &ended);
+            show::ended(common.output, &ended);
             Ok(ExitCode::SUCCESS)
         }
         NodeCommand::Patch(common) => {
@@ -148,23 +143,27 @@ async fn nodes(command: NodeCommand) -> Result<ExitCode> {
             common,
         } => {
             let account = Account::open(&common).await?;
-            let advice = account.config.nodes_advice();
+            let advice = nodes_advice(&account.config);
             for line in &advice {
                 show::note(line);
             }
-            let hourly = price::nodes_per_hour(&account.config, count, jiff::Zoned::now().date())?;
+            let node = &account.config.nodes;
+            let hour = instance_type(&node.instance_type).map_or(0.0, |it| it.hour);
             let what = format!(
-                "start {count} × {} for {} h, {} an hour",
-                account.config.nodes.instance_type,
-                account.config.nodes.ttl_hours,
-                price::usd(hourly)
+                "start {count} × {} for {} h, {} an hour unless the free trial covers it",
+                node.instance_type,
+                node.ttl_hours,
+                usd(hour * f64::from(count))
             );
             ask::before(&account, &common, &what)?;
             let fleet = account.fleet();
             let since = fleet.now;
             let nodes = fleet.up(count, &mut say).await?;
             let bastion = Bastion::look(&account.context, since).await?;
-            let bastion = bastion.instance.map(|instance| instance.id).unwrap_or_default();
+            let bastion = bastion
+                .instance
+                .map(|instance| instance.id)
+                .unwrap_or_default();
             if !no_follow {
                 let region = account.context.caller.region();
                 let command = node::timeline_command(region, &bastion, since);
@@ -174,7 +173,10 @@ async fn nodes(command: NodeCommand) -> Result<ExitCode> {
             show::nodes(common.output, &nodes, Timestamp::now());
             if common.output == Output::Text {
                 let (context, config) = (&account.context, &account.config);
-                print!("\n{}", node::next_steps(context, config, &bastion, &nodes, &advice));
+                print!(
+                    "\n{}",
+                    node::next_steps(context, config, &bastion, &nodes, &advice)
+                );
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -189,17 +191,13 @@ async fn take_down(common: &Common) -> Result<ExitCode> {
     let account = Account::open(common).await?;
     let context = &account.context;
     let left = leftovers::scan(context).await?;
-    let ours = left.iter().filter(|it| it.found != leftovers::Found::InTheWay);
-    let hourly = account.hourly_now(&left);
-    for leftover in &left {
-        eprintln!("  {leftover}");
-    }
-    let what = format!(
-        "delete these {} ({} an hour as they are)",
-        ours.count(),
-        price::usd(hourly)
-    );
     if !left.is_empty() {
+        for leftover in &left {
+            eprintln!("  {leftover}");
+        }
+        let ours = left.iter().filter(|it| it.found != Found::InTheWay).count();
+        let cost = left.iter().filter(|it| it.costs).count();
+        let what = format!("delete {ours} resources, {cost} of which cost money");
         ask::before(&account, common, &what)?;
     }
     let left = down::down(context).await?;

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::Config;
+use crate::design::STACK_HTTP;
 use crate::error::Error;
 use crate::price::rates;
 
@@ -35,7 +36,7 @@ const TAKEN: &[(u16, &str)] = &[
     (53, "DNS"),
     (69, "TFTP"),
     (80, "pi-hole"),
-    (8080, "the netboot stack"),
+    (STACK_HTTP, "the netboot stack"),
 ];
 
 /// What is wrong with a key.

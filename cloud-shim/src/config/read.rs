@@ -9,8 +9,8 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Config;
 use super::check::Problem;
+use super::{Bastion, Config};
 use crate::error::{Error, Result};
 
 /// The file that is read if none is named.
@@ -20,7 +20,8 @@ const MOST_BYTES: u64 = 1 << 20;
 
 impl Config {
     /// Reads and checks a file. Without a path, `cloud.toml` in this folder if
-    /// there is one, and the defaults if there is none.
+    /// there is one, and the defaults if there is none. Paths in a file start
+    /// from its folder.
     ///
     /// # Errors
     ///
@@ -28,11 +29,27 @@ impl Config {
     pub fn read(path: Option<&Path>) -> Result<Self> {
         let file = path.unwrap_or(Path::new(FILE));
         match read_bounded(file) {
-            Ok(text) => Self::parse(&file.display().to_string(), &text),
+            Ok(text) => {
+                let mut config = Self::parse(&file.display().to_string(), &text)?;
+                config.start_from(file.parent().unwrap_or(Path::new("")));
+                Ok(config)
+            }
             Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => {
                 Ok(Self::default())
             }
             Err(source) => Err(Error::io(file, source)),
+        }
+    }
+
+    fn start_from(&mut self, folder: &Path) {
+        let Bastion {
+            data,
+            ichor,
+            bundle,
+            ..
+        } = &mut self.bastion;
+        for path in [data, ichor].into_iter().chain(bundle) {
+            *path = folder.join(&*path);
         }
     }
 
@@ -257,6 +274,7 @@ mod tests {
             address = "10.30.13.140"
             stack_address = "10.30.13.141"
             instance_type = "t4g.medium"
+            image = "ami-0a"
             root_gib = 4
             schedule = { start = "07:30", hours = 24, time_zone = "Europe/Vienna" }
             public_interface = true
@@ -288,8 +306,9 @@ mod tests {
             config.images == Config::default().images,
             config.nodes.open == Config::default().nodes.open,
             config.bastion.bundle == Config::default().bastion.bundle,
+            config.bastion.image == Config::default().bastion.image,
         ];
-        assert_eq!(left_as_they_were, [false; 6]);
+        assert_eq!(left_as_they_were, [false; 7]);
     }
 
     #[test]

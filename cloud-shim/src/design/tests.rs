@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::rules::{AMONG_NODES, HTTPS, ranges};
 use super::*;
+use crate::api::{Direction, Protocol};
+use crate::kinds::GroupPeer;
 
 /// The evening of the facts: 19:00 in Dublin.
 fn facts() -> Facts {

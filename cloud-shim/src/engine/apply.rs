@@ -2,9 +2,11 @@
 //!
 //! A part is *placed* once AWS has it and it can be used, and *done* once all
 //! its fields are as they shall be. A part is made when all that it needs is
-//! placed; it is changed when all that it refers to is placed as well, so two
-//! groups whose rules speak of each other work. What runs machines (the Auto
-//! Scaling group) comes when all else is done. Deletes come last, backwards.
+//! placed. It is changed when all that it refers to is done: a gateway is
+//! attached before a route leads to it. Only parts of its own kind need not be
+//! more than placed, so two groups whose rules speak of each other work. What
+//! runs machines (the Auto Scaling group) comes when all else is done. Deletes
+//! come last, backwards.
 //!
 //! Nothing is kept outside AWS: stopped anywhere, the next plan goes on from
 //! what is there.
@@ -12,6 +14,7 @@
 use core::cell::Cell;
 use core::future::Future;
 use core::pin::Pin;
+use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -50,125 +53,153 @@ enum Stage {
 
 type Running<'a> = Pin<Box<dyn Future<Output = (usize, Result<Option<Observed>>)> + 'a>>;
 
-/// The parts that are made or changed, and how far they are.
+/// A part that is made or changed, and how far it is.
 struct Site<'a> {
-    steps: Vec<(&'a Step, &'a Spec)>,
-    stages: Vec<Stage>,
-    there: Vec<Option<Observed>>,
-    began: Vec<Option<Instant>>,
+    step: &'a Step,
+    spec: &'a Spec,
+    stage: Stage,
+    there: Option<Observed>,
+    began: Instant,
+}
+
+impl Site<'_> {
+    fn is(&self, part: &Part) -> bool {
+        self.step.part == *part
+    }
+
+    fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+}
+
+/// All parts that are made or changed.
+struct Sites<'a> {
+    sites: Vec<Site<'a>>,
     ids: Ids,
 }
 
-impl<'a> Site<'a> {
+impl<'a> Sites<'a> {
     fn new(plan: &'a Plan) -> Self {
-        let steps: Vec<_> = plan
-            .steps
-            .iter()
-            .filter_map(|step| Some((step, step.spec.as_ref()?)))
-            .collect();
-        let start = |(step, _): &(&Step, _)| match step.action {
-            Action::Keep => Stage::Done,
-            Action::Change => Stage::Placed,
-            _ => Stage::Idle,
+        let site = |step: &'a Step| {
+            let stage = match step.action {
+                Action::Keep => Stage::Done,
+                Action::Change => Stage::Placed,
+                _ => Stage::Idle,
+            };
+            Some(Site {
+                step,
+                spec: step.spec.as_ref()?,
+                stage,
+                there: step.observed.clone(),
+                began: Instant::now(),
+            })
         };
         Self {
-            stages: steps.iter().map(start).collect(),
-            there: steps
-                .iter()
-                .map(|(step, _)| step.observed.clone())
-                .collect(),
-            began: vec![None; steps.len()],
+            sites: plan.steps.iter().filter_map(site).collect(),
             ids: plan.ids().clone(),
-            steps,
         }
     }
 
     fn is_placed(&self, part: &Part) -> bool {
-        self.steps
-            .iter()
-            .zip(&self.stages)
-            .any(|((step, _), stage)| step.part == *part && *stage >= Stage::Placed)
+        let placed = |site: &Site<'_>| site.is(part) && site.stage >= Stage::Placed;
+        self.sites.iter().any(placed)
+    }
+
+    /// Whether a part of this kind may speak of another part.
+    fn is_ready_for(&self, kind: Kind, part: &Part) -> bool {
+        let done = |site: &Site<'_>| site.is(part) && site.is_done();
+        let alike = |site: &Site<'_>| site.is(part) && site.step.kind == kind;
+        self.sites.iter().any(done) || (self.is_placed(part) && self.sites.iter().any(alike))
+    }
+
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Site<'a>> {
+        self.sites.iter().filter(move |site| site.step.kind == kind)
     }
 
     /// Whether a part can go to its next stage.
     fn is_free(&self, at: usize) -> bool {
-        let (step, spec) = self.steps[at];
-        let placed = |parts: Vec<Part>| parts.iter().all(|part| self.is_placed(part));
-        match self.stages[at] {
+        let Site {
+            step, spec, stage, ..
+        } = &self.sites[at];
+        let placed = || spec.needs().iter().all(|part| self.is_placed(part));
+        // Public addresses work only in a VPC with an attached gateway.
+        let public = matches!(step.kind, Kind::Address | Kind::NatGateway);
+        match stage {
+            Stage::Placing | Stage::Changing | Stage::Done => false,
             _ if step.kind == Kind::Group && !self.is_last(at) => false,
             Stage::Idle if step.action == Action::Wait => true,
-            Stage::Idle => placed(spec.needs()) && self.has_token(step.kind),
-            Stage::Placed => placed(spec.needs()) && placed(spec.refers_to()),
-            _ => false,
+            _ if public && !self.of_kind(Kind::InternetGateway).all(Site::is_done) => false,
+            Stage::Idle => placed() && self.has_token(step.kind),
+            Stage::Placed => {
+                let ready = |part| self.is_ready_for(step.kind, part);
+                placed() && spec.refers_to().iter().all(ready)
+            }
         }
     }
 
     /// Whether all others are done.
     fn is_last(&self, at: usize) -> bool {
-        let done = |(other, stage): (usize, &Stage)| other == at || *stage == Stage::Done;
-        self.stages.iter().enumerate().all(done)
+        let done = |(other, site): (usize, &Site<'_>)| other == at || site.is_done();
+        self.sites.iter().enumerate().all(done)
     }
 
     /// Whether a kind's client tokens can be told: they speak of the VPC, and
     /// must be the same in a run that goes on where this one stopped.
     fn has_token(&self, kind: Kind) -> bool {
-        let mut vpcs = self.steps.iter().filter(|(step, _)| step.kind == Kind::Vpc);
-        !takes_token(kind) || vpcs.all(|(step, _)| self.is_placed(&step.part))
+        let placed = |site: &Site<'_>| site.stage >= Stage::Placed;
+        !takes_token(kind) || self.of_kind(Kind::Vpc).all(placed)
     }
 
     /// The VPC's id, which is another one after `down` and `up`.
     fn incarnation(&self) -> String {
-        self.steps
-            .iter()
-            .filter(|(step, _)| step.kind == Kind::Vpc)
-            .find_map(|(step, _)| self.ids.get(&step.part))
+        self.of_kind(Kind::Vpc)
+            .find_map(|site| self.ids.get(&site.step.part))
             .cloned()
             .unwrap_or_default()
     }
 
     /// Takes a part to its next stage.
     fn begin(&mut self, at: usize, context: &'a Context, stopped: &'a Cell<bool>) -> Running<'a> {
-        let (step, spec) = self.steps[at];
-        if self.began[at].is_none() {
-            let Step { part, action, .. } = step;
-            let action = *action;
-            context.caller.tell(&Event::Started { part, action });
-            self.began[at] = Some(Instant::now());
-        }
+        let (ids, incarnation) = (self.ids.clone(), self.incarnation());
+        let site = &mut self.sites[at];
+        let Site { step, spec, .. } = *site;
         let work = Work {
             context,
             step,
             spec,
-            ids: self.ids.clone(),
-            incarnation: self.incarnation(),
+            ids,
+            incarnation,
             stopped,
         };
-        if self.stages[at] == Stage::Idle {
-            self.stages[at] = Stage::Placing;
+        let first = site.stage == Stage::Idle;
+        if first || step.action == Action::Change {
+            let Step { part, action, .. } = step;
+            let action = *action;
+            context.caller.tell(&Event::Started { part, action });
+            site.began = Instant::now();
+        }
+        if first {
+            site.stage = Stage::Placing;
             return Box::pin(async move { (at, work.place().await) });
         }
-        self.stages[at] = Stage::Changing;
-        let there = self.there[at].clone();
+        site.stage = Stage::Changing;
+        let there = site.there.clone();
         Box::pin(async move { (at, work.change(there).await) })
     }
 
     /// Notes that a part has come to its next stage.
     fn note(&mut self, at: usize, there: Observed, context: &Context) {
-        let (step, _) = self.steps[at];
-        self.ids.insert(step.part.clone(), there.id.clone());
-        self.there[at] = Some(there);
-        if self.stages[at] == Stage::Placing {
-            self.stages[at] = Stage::Placed;
+        let site = &mut self.sites[at];
+        let Step { part, action, .. } = site.step;
+        self.ids.insert(part.clone(), there.id.clone());
+        site.there = Some(there);
+        if site.stage == Stage::Placing {
+            site.stage = Stage::Placed;
             return;
         }
-        self.stages[at] = Stage::Done;
-        let Step { part, action, .. } = step;
-        let (action, took) = (*action, self.took(at));
+        site.stage = Stage::Done;
+        let (action, took) = (*action, site.began.elapsed());
         context.caller.tell(&Event::Done { part, action, took });
-    }
-
-    fn took(&self, at: usize) -> core::time::Duration {
-        self.began[at].map_or_else(Default::default, |began| began.elapsed())
     }
 }
 
@@ -176,31 +207,28 @@ impl<'a> Site<'a> {
 async fn build(plan: &Plan, context: &Context) -> Result<()> {
     // Once something has failed, nothing new is begun, and waits end.
     let stopped = Cell::new(false);
-    let mut site = Site::new(plan);
+    let mut all = Sites::new(plan);
     let mut running = FuturesUnordered::new();
     let mut errors = Vec::new();
     loop {
-        for at in 0..site.steps.len() {
-            if !stopped.get() && site.is_free(at) {
-                running.push(site.begin(at, context, &stopped));
+        for at in 0..all.sites.len() {
+            if !stopped.get() && all.is_free(at) {
+                running.push(all.begin(at, context, &stopped));
             }
         }
         match running.next().await {
             None => break,
-            Some((at, Ok(Some(there)))) => site.note(at, there, context),
+            Some((at, Ok(Some(there)))) => all.note(at, there, context),
             // It saw that another has failed.
             Some((_, Ok(None))) => {}
             Some((at, Err(error))) => {
                 stopped.set(true);
-                fail(&site.steps[at].0.part, error, context, &mut errors);
+                fail(&all.sites[at].step.part, error, context, &mut errors);
             }
         }
     }
-    let open = site.stages.iter().zip(&site.steps);
-    let open: Vec<_> = open
-        .filter(|(stage, _)| **stage != Stage::Done)
-        .map(|(_, (step, _))| step.part.as_str())
-        .collect();
+    let open = all.sites.iter().filter(|site| !site.is_done());
+    let open: Vec<_> = open.map(|site| site.step.part.as_str()).collect();
     if errors.is_empty() && !open.is_empty() {
         let open = open.join(", ");
         let why = format!("these need parts that are not there, or each other: {open}");
@@ -251,8 +279,10 @@ fn fail(part: &Part, error: Error, context: &Context, errors: &mut Vec<Error>) {
     errors.push(error);
 }
 
-/// Nothing, the one error, or all of them.
+/// Nothing, the one error, or all of them, each said once.
 fn several(mut errors: Vec<Error>) -> Result<()> {
+    let mut said = BTreeSet::new();
+    errors.retain(|error| said.insert(error.to_string()));
     match errors.len() {
         0 => Ok(()),
         1 => Err(errors.remove(0)),

@@ -218,3 +218,103 @@ impl Caller {
         bound.mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{CreateVpc, DeleteVpc, DescribeVpcs, Id, ModifyVpcAttribute, VpcAttribute};
+    use crate::fake::{Fake, Mishap};
+
+    fn fake() -> (Arc<Fake>, Caller) {
+        let fake = Arc::new(Fake::new("eu-west-1", 3));
+        let cloud: Arc<dyn Cloud> = fake.clone();
+        (fake, Caller::seeded(cloud, 3))
+    }
+
+    fn look() -> DescribeVpcs {
+        DescribeVpcs {
+            filters: Vec::new(),
+        }
+    }
+
+    fn make() -> CreateVpc {
+        CreateVpc {
+            cidr: "10.0.0.0/16".to_owned(),
+            ipv6: false,
+            tags: crate::api::Tags::new(),
+        }
+    }
+
+    fn set(vpc: &Id) -> ModifyVpcAttribute {
+        ModifyVpcAttribute {
+            vpc: vpc.clone(),
+            attribute: VpcAttribute::DnsHostnames,
+            value: true,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_network_is_said_soon_and_a_lost_one_is_waited_for() {
+        let (fake, caller) = fake();
+        let began = Instant::now();
+        fake.script(Mishap::on("*").always().lose_call(Fault::Unreachable));
+        caller.send(look()).await.unwrap_err();
+        assert!(
+            began.elapsed() < Duration::from_secs(12),
+            "{:?}",
+            began.elapsed()
+        );
+
+        fake.heal();
+        caller.send(look()).await.unwrap();
+        fake.script(Mishap::on("*").times(5).lose_call(Fault::Unreachable));
+        caller.send(look()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_make_whose_answer_is_lost_is_not_repeated() {
+        let (fake, caller) = fake();
+        fake.script(Mishap::on("ec2:CreateVpc").lose_answer(Fault::Timeout));
+        caller.send(make()).await.unwrap_err();
+        assert_eq!(fake.calls().len(), 1);
+        assert!(caller.unsure_since().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_nobody_knows_is_tried_three_times() {
+        let (fake, caller) = fake();
+        fake.script(Mishap::on("*").always().refuse(500, "", "<html>"));
+        caller.send(look()).await.unwrap_err();
+        assert_eq!(fake.calls().len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_found_is_waited_for_while_it_may_be_new() {
+        let (_, caller) = fake();
+        let vpc = caller.send(make()).await.unwrap().id;
+        caller.send(set(&vpc)).await.unwrap();
+        let none = "vpc-0000000000000000f".to_owned();
+        let began = Instant::now();
+        caller.send(set(&none)).await.unwrap_err();
+        assert!(began.elapsed() > Duration::from_secs(60));
+        // By now nothing is new.
+        let began = Instant::now();
+        tokio::time::sleep(UNSEEN_FOR).await;
+        caller.send(set(&none)).await.unwrap_err();
+        assert!(began.elapsed() < UNSEEN_FOR + Duration::from_secs(2));
+        // A delete that finds nothing is answered.
+        let began = Instant::now();
+        caller.send(make()).await.unwrap();
+        let gone = caller.send(DeleteVpc { vpc: none }).await.unwrap_err();
+        assert!(gone.is_not_found() && began.elapsed() < Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends() {
+        let (_, caller) = fake();
+        let never = async || Ok(Waiting::<()>::Not("raining".to_owned()));
+        let late = caller.wait("sun", Duration::from_secs(9), never).await;
+        let text = late.unwrap_err().to_string();
+        assert_eq!(text, "waited 9 s in vain for sun (last: raining)");
+    }
+}

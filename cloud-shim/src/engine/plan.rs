@@ -402,3 +402,180 @@ fn names(value: &Value, id: &str) -> bool {
             .any(|item| super::show::words(item).any(|word| word == id)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Caller;
+    use super::*;
+    use crate::fake::Fake;
+    use crate::kinds::{DhcpOptions, Subnet, Vpc};
+
+    const VPC: Part = Part::new("vpc");
+    const OPTIONS: Part = Part::new("options");
+    const SUBNET: Part = Part::new("subnet");
+
+    fn context() -> Context {
+        Context {
+            caller: Caller::seeded(Arc::new(Fake::new("eu-west-1", 1)), 1),
+            lab: "home".to_owned(),
+            account: Fake::ACCOUNT.to_owned(),
+        }
+    }
+
+    fn desired() -> Vec<(Part, Spec)> {
+        let vpc = Vpc {
+            cidr: "10.20.0.0/16".parse().unwrap(),
+            ipv6: false,
+            dhcp_options: OPTIONS,
+        };
+        let options = DhcpOptions {
+            servers: vec!["AmazonProvidedDNS".to_owned()],
+            domain: None,
+        };
+        let subnet = Subnet {
+            vpc: VPC,
+            cidr: "10.20.1.0/24".parse().unwrap(),
+            ipv6: None,
+            zone: "eu-west-1a".to_owned(),
+        };
+        vec![
+            (SUBNET, Spec::Subnet(subnet)),
+            (VPC, Spec::Vpc(vpc)),
+            (OPTIONS, Spec::DhcpOptions(options)),
+        ]
+    }
+
+    /// A part as it shall be, in these other parts.
+    fn there(part: &Part, id: &str, others: &[(Part, &str)]) -> Observed {
+        let (_, spec) = desired().into_iter().find(|(of, _)| of == part).unwrap();
+        let mut ids = Ids::default();
+        for (part, id) in others {
+            ids.insert(part.clone(), (*id).to_owned());
+        }
+        Observed {
+            kind: spec.kind(),
+            part: part.clone(),
+            id: id.to_owned(),
+            state: State::Ready,
+            fields: spec.fields(&ids, &context()),
+            tags: crate::api::Tags::new(),
+        }
+    }
+
+    /// A replica with these ids.
+    fn replica(vpc: &str, options: &str, subnet: &str) -> Vec<Observed> {
+        vec![
+            there(&VPC, vpc, &[(OPTIONS, options)]),
+            there(&OPTIONS, options, &[]),
+            there(&SUBNET, subnet, &[(VPC, vpc)]),
+        ]
+    }
+
+    /// Each step as `create vpc` or `delete vpc-2`.
+    fn steps(observed: Vec<Observed>) -> (Plan, Vec<String>) {
+        let plan = Plan::new(desired(), observed, &context());
+        let steps = plan.steps.iter().map(|step| {
+            let id = step
+                .observed
+                .as_ref()
+                .map_or(step.part.as_str(), |one| &one.id);
+            format!("{} {id}", step.action)
+        });
+        let steps = steps.collect();
+        (plan, steps)
+    }
+
+    #[test]
+    fn nothing_is_there_or_all() {
+        let (plan, told) = steps(Vec::new());
+        assert_eq!(told, ["create vpc", "create options", "create subnet"]);
+        assert!(!plan.is_empty());
+        let (plan, told) = steps(replica("vpc-1", "dopt-1", "subnet-1"));
+        assert_eq!(told, ["keep vpc-1", "keep dopt-1", "keep subnet-1"]);
+        assert!(plan.is_empty() && plan.is_settled());
+        assert_eq!(plan.to_string(), "home: 3 as they shall be\n");
+    }
+
+    #[test]
+    fn of_duplicates_the_one_in_use_stays() {
+        let mut twice = replica("vpc-2", "dopt-1", "subnet-1");
+        twice.push(there(&VPC, "vpc-1", &[(OPTIONS, "dopt-1")]));
+        twice.push(there(&OPTIONS, "dopt-0", &[]));
+        for turn in 0..twice.len() {
+            twice.rotate_left(turn);
+            let (_, told) = steps(twice.clone());
+            assert_eq!(
+                told,
+                [
+                    "keep vpc-2",
+                    "keep dopt-1",
+                    "keep subnet-1",
+                    "delete dopt-0",
+                    "delete vpc-1",
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn what_stands_in_a_duplicate_goes_with_it() {
+        let mut both = replica("vpc-1", "dopt-1", "subnet-1");
+        both.push(there(&VPC, "vpc-2", &[(OPTIONS, "dopt-1")]));
+        both.push(there(&SUBNET, "subnet-0", &[(VPC, "vpc-2")]));
+        let (plan, told) = steps(both);
+        assert_eq!(told[..3], ["keep vpc-1", "keep dopt-1", "keep subnet-1"]);
+        assert_eq!(told[3..], ["delete subnet-0", "delete vpc-2"]);
+        plan.allowed().unwrap();
+    }
+
+    #[test]
+    fn a_vpc_that_is_not_shown_yet_is_waited_for() {
+        let mut partly = replica("vpc-1", "dopt-1", "subnet-1");
+        partly.remove(0);
+        let (plan, told) = steps(partly);
+        assert_eq!(told, ["create vpc", "keep dopt-1", "wait subnet-1"]);
+        assert_eq!(plan.unseen.len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_replaced_or_refused() {
+        let mut other = replica("vpc-1", "dopt-1", "subnet-1");
+        other[1].fields.insert("servers", "10.0.0.2".into());
+        let (plan, told) = steps(other.clone());
+        assert_eq!(told, ["change vpc-1", "replace dopt-1", "keep subnet-1"]);
+        plan.allowed().unwrap();
+        let text = plan.to_string();
+        assert!(
+            text.contains("servers: 10.0.0.2 -> AmazonProvidedDNS"),
+            "{text}"
+        );
+        assert!(text.contains("dhcp-options: dopt-1 -> (options)"), "{text}");
+
+        other[2].fields.insert("zone", "eu-west-1b".into());
+        let (plan, _) = steps(other);
+        let refused = plan.allowed().unwrap_err().to_string();
+        assert!(
+            refused.contains("subnet-1): zone cannot be changed"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn what_failed_or_is_unwanted_goes() {
+        let mut all = replica("vpc-1", "dopt-1", "subnet-1");
+        all[1].state = State::Failed("no reason".to_owned());
+        all[2].part = Part::new("old-subnet");
+        let (_, told) = steps(all);
+        assert_eq!(
+            told,
+            [
+                "change vpc-1",
+                "replace dopt-1",
+                "create subnet",
+                "delete subnet-1"
+            ]
+        );
+    }
+}

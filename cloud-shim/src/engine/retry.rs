@@ -269,6 +269,8 @@ pub(super) fn is_already(error: &ApiError) -> bool {
     let code = error.code.as_str();
     (code.contains("Already") && code != "BucketAlreadyExists")
         || code.ends_with(".Duplicate")
+        // A profile has room for one role.
+        || (code == "LimitExceeded" && error.call == "iam:AddRoleToInstanceProfile")
         || matches!(
             code,
             "ConflictException"

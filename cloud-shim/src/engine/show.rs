@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{Action, Change, Ids, Plan, Step, Value};
 
 /// Longer values are cut: policies and user data.
-const WIDEST: usize = 160;
+const WIDEST: usize = 300;
 
 impl fmt::Display for Plan {
     /// One block for each part that is not kept, and a line of sums. Ids of

@@ -64,37 +64,28 @@ impl Account {
             tags,
         };
         let id = group.id.clone();
-        if group.comes_along() {
-            self.put_rule(
-                birth,
-                &id,
-                Direction::Ingress,
-                everything(Peer::Group(id.clone())),
-            );
+        let mut rules = vec![(Direction::Egress, Peer::Ipv4("0.0.0.0/0".to_owned()))];
+        if self.vpcs.at(vpc).is_some_and(|it| it.vpc.ipv6.is_some()) {
+            rules.push((Direction::Egress, Peer::Ipv6("::/0".to_owned())));
         }
-        self.put_rule(
-            birth,
-            &id,
-            Direction::Egress,
-            everything(Peer::Ipv4("0.0.0.0/0".to_owned())),
-        );
-        if self
-            .vpcs
-            .at(vpc)
-            .is_some_and(|state| state.vpc.ipv6.is_some())
-        {
-            self.put_rule(
-                birth,
-                &id,
-                Direction::Egress,
-                everything(Peer::Ipv6("::/0".to_owned())),
-            );
+        if group.comes_along() {
+            rules.push((Direction::Ingress, Peer::Group(id.clone())));
+        }
+        for (direction, peer) in rules {
+            self.put_rule(birth, &id, direction, everything(peer), Tags::new());
         }
         self.groups.put(birth, group);
         id
     }
 
-    fn put_rule(&mut self, birth: Birth, group: &str, direction: Direction, rule: Rule) {
+    fn put_rule(
+        &mut self,
+        birth: Birth,
+        group: &str,
+        direction: Direction,
+        rule: Rule,
+        tags: Tags,
+    ) {
         let id = self.id("sgr-");
         let group = group.to_owned();
         let rule = SecurityGroupRule {
@@ -103,14 +94,7 @@ impl Account {
             direction,
             rule,
         };
-        self.rules.put(
-            birth,
-            RuleState {
-                id,
-                rule,
-                tags: Tags::new(),
-            },
-        );
+        self.rules.put(birth, RuleState { id, rule, tags });
     }
 
     /// A VPC has got its IPv6 block: EC2 opens it in every group whose egress
@@ -133,7 +117,7 @@ impl Account {
             if egress == [&untouched] {
                 let birth = self.birth();
                 let rule = everything(Peer::Ipv6("::/0".to_owned()));
-                self.put_rule(birth, &group, Direction::Egress, rule);
+                self.put_rule(birth, &group, Direction::Egress, rule, Tags::new());
             }
         }
     }
@@ -184,7 +168,7 @@ impl Account {
         }
         if c.name == "default" {
             return refuse(
-                "InvalidParameterValue",
+                "InvalidGroup.Reserved",
                 "Cannot use reserved security group name: default",
             );
         }
@@ -269,23 +253,14 @@ impl Account {
         }
         self.script
             .within(Quota::RulesPerGroup, there().count(), new.len())?;
+        // A rule in somebody else's group is a change of theirs, whoever makes it.
+        let foreign = self.groups.is_foreign(group);
         for rule in new {
-            let birth = self.birth();
-            let id = self.id("sgr-");
-            let rule = SecurityGroupRule {
-                id: id.clone(),
-                group: group.to_owned(),
-                direction,
-                rule,
+            let birth = Birth {
+                foreign,
+                ..self.birth()
             };
-            self.rules.put(
-                birth,
-                RuleState {
-                    id,
-                    rule,
-                    tags: tags.clone(),
-                },
-            );
+            self.put_rule(birth, group, direction, rule, tags.clone());
         }
         Ok(())
     }

@@ -7,11 +7,10 @@ use super::{Context, Kind, Resource, gone_is_fine, part_of};
 use crate::api::{
     DeleteSnapshot, DeregisterImage, DescribeImages, DescribeSnapshots, Filter, Id, Image,
 };
-use crate::engine::{Fields, Ids, Observed, Part, State};
+use crate::engine::{Event, Fields, Ids, Observed, Part, State};
 use crate::error::Result;
+use crate::loader::ami::{CONTENT_TAG, Progress, Upload, content};
 
-/// Tag with what an image or a snapshot holds: `sha256:…`.
-pub(crate) const CONTENT_TAG: &str = "ichor:content";
 /// How long a deregistered image may hold its snapshot.
 const FREE_WITHIN: Duration = Duration::from_secs(120);
 
@@ -36,7 +35,7 @@ impl Resource for LoaderImage {
     }
 
     fn fields(&self, _: &Ids, _: &Context) -> Fields {
-        [("content", format!("sha256:{}", self.sha256).into())].into()
+        [("content", content(self).into())].into()
     }
 
     /// Images, and snapshots that no image uses: those are what is left of an
@@ -66,8 +65,19 @@ impl Resource for LoaderImage {
         Ok(images.chain(stray).collect())
     }
 
-    async fn create(&self, _: &Context, _: &Part, _: &Ids, _: &str) -> Result<Id> {
-        unimplemented!()
+    async fn create(&self, context: &Context, part: &Part, _: &Ids, token: &str) -> Result<Id> {
+        let upload = Upload {
+            context,
+            part,
+            image: self,
+            token,
+        };
+        let tell = |progress: Progress| {
+            let (what, seen) = (part.as_str(), progress.to_string());
+            let seen = seen.as_str();
+            context.caller.tell(&Event::Waiting { what, seen });
+        };
+        upload.run(&tell).await
     }
 
     /// There is nothing about an image that can be changed.

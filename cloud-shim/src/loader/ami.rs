@@ -4,19 +4,20 @@
 //! So whoever comes later, after any crash or beside another run, finds what
 //! is there and goes on from it.
 
+use core::fmt;
 use core::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 
-use super::{Block, Image};
+use super::{Block, blocks};
 use crate::api::{
-    self, ApiError, BLOCK_SIZE, CompleteSnapshot, DeleteSnapshot, DescribeImages,
-    DescribeSnapshots, Filter, Id, PutSnapshotBlock, RegisterImage, Snapshot, StartSnapshot, Tags,
+    ApiError, BLOCK_SIZE, CompleteSnapshot, DeleteSnapshot, DescribeImages, DescribeSnapshots,
+    Fault, Filter, Id, Image, PutSnapshotBlock, RegisterImage, Snapshot, StartSnapshot, Tags,
 };
 use crate::engine::{Caller, Part, Waiting};
 use crate::error::{Error, Result};
-use crate::kinds::Context;
+use crate::kinds::{Context, LoaderImage};
 
 /// Tag with what an image or a snapshot holds: `sha256:…`.
 pub const CONTENT_TAG: &str = "ichor:content";
@@ -36,6 +37,14 @@ pub struct Progress {
     pub of: u64,
 }
 
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let Self { done, of } = *self;
+        write!(f, "{:.1} of {:.1} MiB written", mib(done), mib(of))
+    }
+}
+
 /// A disk that shall be an AMI.
 #[derive(Debug, Clone, Copy)]
 pub struct Upload<'a> {
@@ -44,7 +53,7 @@ pub struct Upload<'a> {
     /// Which part of the lab it is: the AMI's name and tags.
     pub part: &'a Part,
     /// The disk.
-    pub image: &'a Image,
+    pub image: &'a LoaderImage,
     /// Client token of a new snapshot.
     pub token: &'a str,
 }
@@ -73,20 +82,16 @@ impl Upload<'_> {
         &self.context.caller
     }
 
-    fn content(&self) -> String {
-        format!("sha256:{}", self.image.sha256())
-    }
-
     fn tags(&self) -> Tags {
         let mut tags = self.context.tags(self.part);
-        tags.insert(CONTENT_TAG.to_owned(), self.content());
+        tags.insert(CONTENT_TAG.to_owned(), content(self.image));
         tags
     }
 
     /// Passes what holds this disk and is of this lab.
     fn ours(&self) -> Vec<Filter> {
         let mut filters = self.context.ours();
-        filters.push(Filter::tag(CONTENT_TAG, self.content()));
+        filters.push(Filter::tag(CONTENT_TAG, content(self.image)));
         filters
     }
 
@@ -95,7 +100,7 @@ impl Upload<'_> {
         format!("Network loader of the ichor lab {}", self.context.lab)
     }
 
-    async fn images(&self, filters: Vec<Filter>) -> Result<Vec<api::Image>> {
+    async fn images(&self, filters: Vec<Filter>) -> Result<Vec<Image>> {
         let owner = "self".to_owned();
         let request = DescribeImages { owner, filters };
         Ok(self.caller().send(request).await?)
@@ -145,7 +150,7 @@ impl Upload<'_> {
 
     async fn start(&self, token: &str) -> Result<Id> {
         let request = StartSnapshot {
-            size_gib: self.image.size_gib(),
+            size_gib: self.image.size_gib,
             description: self.description(),
             token: token.to_owned(),
             tags: self.tags(),
@@ -193,13 +198,14 @@ impl Upload<'_> {
         snapshot: &Id,
         progress: &dyn Fn(Progress),
     ) -> Result<(u32, [u8; 32]), ApiError> {
-        let (mut blocks, mut checksum) = (0, Sha256::new());
-        for block in self.image.blocks() {
-            blocks += 1;
+        let disk = &*self.image.disk;
+        let (mut count, mut checksum) = (0, Sha256::new());
+        for block in blocks(disk) {
+            count += 1;
             checksum.update(Sha256::digest(block.data));
         }
         let bytes = |blocks: u32| u64::from(blocks) * BLOCK_SIZE as u64;
-        let (mut done, of) = (0, bytes(blocks));
+        let (mut done, of) = (0, bytes(count));
         progress(Progress { done: 0, of });
         let put = |Block { index, data }| {
             self.caller().send(PutSnapshotBlock {
@@ -208,13 +214,13 @@ impl Upload<'_> {
                 data: data.to_vec(),
             })
         };
-        let mut puts = stream::iter(self.image.blocks().map(put)).buffer_unordered(AT_ONCE);
+        let mut puts = stream::iter(blocks(disk).map(put)).buffer_unordered(AT_ONCE);
         while puts.try_next().await?.is_some() {
             done += 1;
             let done = bytes(done);
             progress(Progress { done, of });
         }
-        Ok((blocks, checksum.finalize().into()))
+        Ok((count, checksum.finalize().into()))
     }
 
     async fn seal(
@@ -233,18 +239,23 @@ impl Upload<'_> {
 
     async fn register(&self, snapshot: Id) -> Result<Id> {
         // Names are unique in an account, and so is what this one stands for.
-        let sha256 = self.image.sha256();
-        let name = format!("{}-{}", self.context.name(self.part), &sha256[..12]);
+        let name = format!("{}-{:.12}", self.context.name(self.part), self.image.sha256);
         let request = RegisterImage {
             name: name.clone(),
             description: self.description(),
             snapshot,
-            size_gib: self.image.size_gib(),
+            size_gib: self.image.size_gib,
             tags: self.tags(),
         };
-        match self.caller().send(request).await {
-            // By another run or by a call whose answer was lost, so shortly ago
-            // that it was not listed.
+        let mut outcome = self.caller().send(request.clone()).await;
+        if let Err(error) = &outcome
+            && !matches!(error.fault, Fault::Service { status: 400..500 })
+        {
+            // It may have been done all the same. The name lets nobody do it twice.
+            outcome = self.caller().send(request).await;
+        }
+        match outcome {
+            // By that call, or by another run, so shortly ago that it was not listed.
             Err(error) if error.code == "InvalidAMIName.Duplicate" => self.named(&name).await,
             outcome => Ok(outcome?),
         }
@@ -289,6 +300,11 @@ impl Upload<'_> {
         };
         self.caller().wait(&what, AVAILABLE_WITHIN, look).await
     }
+}
+
+/// What the tag says of a disk.
+pub(crate) fn content(image: &LoaderImage) -> String {
+    format!("sha256:{}", image.sha256)
 }
 
 /// Whether EBS says that it has no such snapshot in the making.

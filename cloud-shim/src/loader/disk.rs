@@ -14,7 +14,6 @@ use crate::api::BLOCK_SIZE;
 use crate::error::{Error, Result};
 
 const MIB: usize = 1 << 20;
-const GIB: usize = 1 << 30;
 /// In front of the partition and behind it: the copies of the GPT, and the
 /// alignment that every partitioning tool keeps.
 const MARGIN: usize = MIB;
@@ -36,6 +35,15 @@ pub struct Block<'a> {
     pub index: u32,
     /// Its bytes, all [`BLOCK_SIZE`] of them: an image has whole blocks.
     pub data: &'a [u8],
+}
+
+/// The blocks of a disk that are not all zeros, in order: a snapshot, like a
+/// sparse file, reads as zeros where nothing was written.
+pub fn blocks(disk: &[u8]) -> impl Iterator<Item = Block<'_>> {
+    let blocks = (0..).zip(disk.chunks(BLOCK_SIZE));
+    blocks
+        .filter(|(_, data)| data.iter().any(|byte| *byte != 0))
+        .map(|(index, data)| Block { index, data })
 }
 
 impl Image {
@@ -78,20 +86,6 @@ impl Image {
         self.sha256.iter().map(hex).collect()
     }
 
-    /// The smallest volume that holds it: EBS has whole GiB.
-    pub fn size_gib(&self) -> u32 {
-        self.bytes.len().div_ceil(GIB) as u32
-    }
-
-    /// The blocks that are not all zeros, in order: a snapshot reads as zeros
-    /// where nothing was written.
-    pub fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
-        let blocks = (0..).zip(self.bytes.chunks(BLOCK_SIZE));
-        blocks
-            .filter(|(_, data)| data.iter().any(|byte| *byte != 0))
-            .map(|(index, data)| Block { index, data })
-    }
-
     /// Writes the image into a file, which takes no more room than its blocks
     /// where the file system has sparse files. A file that is there is replaced
     /// once the new one is whole.
@@ -104,7 +98,7 @@ impl Image {
         let part = Path::new(&part);
         let write = || {
             let mut file = DiskFile::create(part)?;
-            for Block { index, data } in self.blocks() {
+            for Block { index, data } in blocks(&self.bytes) {
                 file.seek(SeekFrom::Start(u64::from(index) * BLOCK_SIZE as u64))?;
                 file.write_all(data)?;
             }
@@ -172,15 +166,15 @@ mod tests {
     fn its_blocks_are_few_and_make_up_the_whole() {
         let image = small(&Script::new([192, 0, 2, 1].into()), &[]);
         assert_eq!(image.bytes().len() % MIB, 0);
-        assert_eq!(image.size_gib(), 1);
         let mut disk = vec![0; image.bytes().len()];
-        for Block { index, data } in image.blocks() {
+        for Block { index, data } in blocks(image.bytes()) {
             assert_eq!(data.len(), BLOCK_SIZE);
             disk[index as usize * BLOCK_SIZE..][..BLOCK_SIZE].copy_from_slice(data);
         }
         assert!(disk == image.bytes());
         // Both copies of the GPT, and the partition's beginning with all files.
-        assert!(image.blocks().count() <= 5, "{}", image.blocks().count());
+        let count = blocks(image.bytes()).count();
+        assert!(count <= 5, "{count}");
     }
 
     #[test]

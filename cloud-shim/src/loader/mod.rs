@@ -12,7 +12,7 @@ mod esp;
 mod gpt;
 mod script;
 
-pub use disk::{Block, Image};
+pub use disk::{Block, Image, blocks};
 pub use efi::EfiProgram;
 pub use script::Script;
 

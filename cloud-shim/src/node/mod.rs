@@ -290,9 +290,12 @@ impl Fleet<'_> {
         };
         match caller.send(request).await {
             Err(error) if error.is_not_found() => Ok(false),
-            // Another process was quicker.
-            Err(error) if error.code != "ConflictException" => Err(error.into()),
-            _ => Ok(true),
+            // Another process was quicker; or the group is being deleted, with
+            // all that is in it.
+            Err(error) if error.code == "ConflictException" => {
+                Ok(self.schedules().await?.contains_key(instance))
+            }
+            outcome => Ok(outcome.map(|()| true)?),
         }
     }
 

@@ -108,3 +108,44 @@ pub fn next_steps(
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a shell makes of a command: one word a line.
+    fn words(command: &str) -> Vec<String> {
+        let script = format!("printf '%s\\n' {command}");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .output();
+        let text = String::from_utf8(output.unwrap().stdout).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_shell_reads_the_commands_as_they_are_meant() {
+        let words = words(&timeline_command(
+            "eu-west-1",
+            "i-0ab",
+            Timestamp::UNIX_EPOCH,
+        ));
+        assert_eq!(
+            words[..3],
+            ["ssh", "-o", "StrictHostKeyChecking=accept-new"]
+        );
+        assert_eq!(words[3], "-o");
+        let proxy = words[4].strip_prefix("ProxyCommand=sh -c '").unwrap();
+        assert!(
+            proxy.ends_with("open-tunnel --region eu-west-1 --instance-id %h'"),
+            "{proxy}"
+        );
+        assert_eq!(words[5..8], ["ec2-user@i-0ab", "sudo", "journalctl"]);
+        assert_eq!(words.last().unwrap(), "@0");
+    }
+
+    #[test]
+    fn a_word_for_the_shell_is_one() {
+        assert_eq!(words(&quoted("it's \"$HOME\"")), ["it's \"$HOME\""]);
+    }
+}

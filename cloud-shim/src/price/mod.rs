@@ -7,7 +7,7 @@ mod budget;
 mod estimate;
 pub mod rates;
 mod sessions;
-mod show;
+mod table;
 
 use jiff::civil::Date;
 

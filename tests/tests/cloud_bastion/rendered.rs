@@ -78,7 +78,12 @@ fn systemd_has_nothing_to_say_about_the_units() -> Result<()> {
         let path = root.join(path);
         fs::create_dir_all(path.parent().context("a file in no folder")?)?;
         fs::write(&path, content)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        let mode = if content.starts_with("#!") {
+            0o755
+        } else {
+            0o644
+        };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         anyhow::Ok(())
     };
     let config = awkward();

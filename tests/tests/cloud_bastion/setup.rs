@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
 use ichor_cloud::api::Body;
@@ -18,7 +18,7 @@ use crate::{run, said};
 
 /// What each program does in the place of the real one. `$ROOT` is the bastion's root, `$BUCKET`
 /// the folder that stands for the bucket; all that is called is in `$ROOT/calls`.
-const STUBS: [(&str, &str); 8] = [
+const STUBS: [(&str, &str); 9] = [
     (
         "curl",
         r#"case "$*" in
@@ -45,6 +45,7 @@ rm -rf "$ROOT/srv/ichor" && cp -a "$STORE" "$ROOT/srv/ichor""#,
 esac"#,
     ),
     ("networkctl", ""),
+    ("df", r#"printf 'Avail\n'; cat "$ROOT/free""#),
     (
         "systemctl",
         r#"case "$1" in
@@ -87,9 +88,34 @@ impl Stage {
             root.join("etc/ichor-bastion.conf"),
             "BUCKET=b\nAWS_DEFAULT_REGION=eu-west-1\nADDRESS=10.20.13.140\nSTACK_ADDRESS=10.20.13.141\n",
         )?;
-        // The script's own paths, under the root of the stage.
+        // One image in the bundle.
+        let bundle = folder.join("bundle");
+        fs::create_dir_all(&bundle)?;
+        fs::write(
+            folder.join("manifest.json"),
+            r#"[{"Config": "config.json", "RepoTags": ["registry:2.8.3"]}]"#,
+        )?;
+        fs::write(folder.join("config.json"), r#"{"architecture": "arm64"}"#)?;
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(&folder);
+        tar.arg("-cf").arg(bundle.join("registry.tar"));
+        let output = run(tar.args(["./config.json", "manifest.json"]))?;
+        ensure!(output.status.success(), "{}", said(&output));
+        let mut config = Config::default();
+        config.bastion.bundle = Some(bundle);
+        let mut stage = Self {
+            root,
+            store,
+            config,
+        };
+        stage.fill()?;
+        Ok(stage)
+    }
+
+    /// Runs one of the bastion's scripts, with its paths under the stage's root.
+    fn bash(&self, script: &str) -> Result<Output> {
         // A file keeps what is written to it, unlike the console.
-        let mut script = bastion::SETUP.replace(">/dev/console", ">>/dev/console");
+        let mut script = script.replace(">/dev/console", ">>/dev/console");
         for path in [
             "/etc/",
             "/run/",
@@ -99,19 +125,23 @@ impl Stage {
             "/sys/",
             "/dev/console",
         ] {
-            for before in ["=", " ", ">"] {
-                let here = format!("{before}{}{path}", root.display());
+            for before in ["=", " ", ">", "("] {
+                let here = format!("{before}{}{path}", self.root.display());
                 script = script.replace(&format!("{before}{path}"), &here);
             }
         }
-        fs::write(root.join("setup"), script)?;
-        let mut stage = Self {
-            root,
-            store,
-            config: Config::default(),
-        };
-        stage.fill()?;
-        Ok(stage)
+        for file in ["calls", "dev/console"] {
+            fs::write(self.root.join(file), "")?;
+        }
+        let path = std::env::var("PATH").unwrap_or_default();
+        let stubs = self.root.join("stubs");
+        let mut bash = Command::new("bash");
+        bash.arg("-c")
+            .arg(script)
+            .env("ROOT", &self.root)
+            .env("STORE", &self.store)
+            .env("PATH", format!("{}:{path}", stubs.display()));
+        run(&mut bash)
     }
 
     /// Brings the bucket to what the configuration says.
@@ -131,19 +161,7 @@ impl Stage {
     /// Runs the script: whether it succeeded, what it called besides asking for metadata, and what
     /// it told the console.
     fn run(&self) -> Result<(bool, Vec<String>, String)> {
-        for file in ["calls", "dev/console"] {
-            fs::write(self.root.join(file), "")?;
-        }
-        let path = std::env::var("PATH").unwrap_or_default();
-        let mut bash = Command::new("bash");
-        bash.arg(self.root.join("setup"))
-            .env("ROOT", &self.root)
-            .env("STORE", &self.store)
-            .env(
-                "PATH",
-                format!("{}:{path}", self.root.join("stubs").display()),
-            );
-        let output = run(&mut bash)?;
+        let output = self.bash(bastion::SETUP)?;
         let calls = fs::read_to_string(self.root.join("calls"))?;
         let calls = calls.lines().filter(|line| !line.starts_with("curl "));
         let calls: Vec<String> = calls.map(str::to_owned).collect();
@@ -207,6 +225,9 @@ fn the_second_run_changes_nothing() -> Result<()> {
         fs::read_link(stage.root.join(mask))?,
         Path::new("/dev/null")
     );
+
+    let list = fs::read_to_string(stage.root.join("var/lib/ichor-pihole/whitelist.txt"))?;
+    assert!(list.contains("ghcr.io\n"), "{list}");
 
     let before = stage.files()?;
     let (done, calls, console) = stage.run()?;
@@ -278,5 +299,30 @@ fn each_failure_is_a_line_on_the_console() -> Result<()> {
     fs::remove_dir_all(&stage.store)?;
     let (done, _, console) = stage.run()?;
     assert!(done && console.contains("cannot read s3://b"), "{console}");
+    Ok(())
+}
+
+#[test]
+fn the_largest_cache_makes_room() -> Result<()> {
+    let stage = Stage::new("cloud-make-room")?;
+    let caches = stage.root.join("var/lib/ichor-mirrors");
+    for (name, kib) in [("gcr.io", 8), ("quay.io", 64), ("docker.io", 16)] {
+        fs::create_dir_all(caches.join(name))?;
+        fs::write(caches.join(name).join("data"), vec![1; kib * 1024])?;
+    }
+    fs::write(stage.root.join("run/ichor-mirror-quay.io.service"), "")?;
+    let there = |name: &str| caches.join(name).exists();
+    for (free, room) in [("  400\n", false), ("  399\n", true)] {
+        fs::write(stage.root.join("free"), free)?;
+        let output = stage.bash(bastion::MAKE_ROOM)?;
+        ensure!(output.status.success(), "{}", said(&output));
+        let console = fs::read_to_string(stage.root.join("dev/console"))?;
+        assert_eq!(console.contains("emptied the cache of quay.io"), room);
+        assert_eq!(there("quay.io"), !room);
+        assert!(there("gcr.io") && there("docker.io"));
+    }
+    let calls = fs::read_to_string(stage.root.join("calls"))?;
+    let unit = "ichor-mirror-quay.io.service";
+    assert!(calls.ends_with(&format!("systemctl stop {unit}\nsystemctl start {unit}\n")));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Uploads against an account that knows snapshots and images and no more.
+//! Uploads to the fake account, with an eye on the blocks that come by.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -6,279 +6,126 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::super::efi::tests::program;
 use super::super::{EfiProgram, Script, image};
 use super::*;
-use crate::api::{Call, Calling, Cloud, Fault, Reply};
+use crate::api::{Call, Calling, Cloud, CreateTags, DeregisterImage};
 use crate::engine::LAB_TAG;
+use crate::fake::{Fake, Mishap};
 
 const PART: Part = Part::new("loader-image");
-/// Looks until something that was asked for is there.
-const LOOKS: u32 = 2;
+
+/// The account, and what one sees of the way to it.
+#[derive(Debug)]
+struct Aws {
+    fake: Fake,
+    seen: Mutex<Seen>,
+}
 
 #[derive(Debug, Default)]
-struct Account {
-    snapshots: BTreeMap<Id, Held>,
-    images: Vec<(api::Image, u32)>,
-    tokens: BTreeMap<String, Id>,
-    /// Calls that change something.
-    changes: Vec<&'static str>,
-    /// How many there are to be, and whether the next one takes effect.
-    stop: Option<(usize, bool)>,
+struct Seen {
+    blocks: BTreeMap<u32, Vec<u8>>,
     flying: usize,
     most_flying: usize,
 }
 
-/// A snapshot, and what Describe does not show of it.
-#[derive(Debug)]
-struct Held {
-    snapshot: Snapshot,
-    blocks: BTreeMap<u32, Vec<u8>>,
-    sealed: bool,
-    /// What becomes of it, after some looks.
-    fate: Option<&'static str>,
-    looks: u32,
-}
-
-impl Held {
-    /// EBS gives it up, which shows a little later.
-    fn cancel(&mut self) {
-        self.sealed = true;
-        self.fate = Some("error");
-    }
-}
-
-#[derive(Debug, Default)]
-struct Aws(Mutex<Account>);
-
 impl Aws {
-    fn account(&self) -> MutexGuard<'_, Account> {
-        self.0.lock().unwrap()
+    fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self {
+            fake: Fake::new("eu-west-1", seed),
+            seen: Mutex::default(),
+        })
     }
 
-    /// Lets the caller's process live for so many changes. It does not hear of
-    /// the next one, which takes effect or does not.
-    fn stop_after(&self, changes: usize, takes_effect: bool) {
-        let mut account = self.account();
-        let so_far = account.changes.len();
-        account.stop = Some((so_far + changes, takes_effect));
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap()
+    }
+
+    /// How many calls there were that change something.
+    fn changes(&self) -> usize {
+        let calls = self.fake.calls();
+        calls.iter().filter(|call| call.mutating).count()
     }
 }
 
 impl Cloud for Aws {
     fn call(&self, call: Call) -> Calling<'_> {
         Box::pin(async move {
-            let name = call.name();
-            let changes = !name.contains(":Describe");
-            self.account().flying += 1;
-            // Time enough for others to set out.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let mut account = self.account();
-            account.most_flying = account.most_flying.max(account.flying);
-            account.flying -= 1;
-            let stopped = || ApiError::local(name, Fault::Unreachable, "the process ended");
-            let so_far = account.changes.len();
-            let last = match account.stop {
-                Some((stop, _)) if so_far > stop => return Err(stopped()),
-                Some((stop, takes_effect)) if so_far == stop && changes => Some(takes_effect),
-                _ => None,
-            };
-            if changes {
-                account.changes.push(name);
+            {
+                let mut seen = self.seen();
+                if let Call::PutSnapshotBlock(put) = &call {
+                    seen.blocks.insert(put.index, put.data.clone());
+                }
+                seen.flying += 1;
+                seen.most_flying = seen.most_flying.max(seen.flying);
             }
-            match last {
-                None => account.answer(call),
-                Some(true) => account.answer(call).and(Err(stopped())),
-                Some(false) => Err(stopped()),
-            }
+            let outcome = self.fake.call(call).await;
+            self.seen().flying -= 1;
+            outcome
         })
     }
 
     fn region(&self) -> &str {
-        "eu-west-1"
+        self.fake.region()
     }
 }
 
-impl Account {
-    fn answer(&mut self, call: Call) -> Result<Reply, ApiError> {
-        let name = call.name();
-        let refuse = |code: &str, text: &str| Err(ApiError::service(name, 400, code, text));
-        match call {
-            Call::StartSnapshot(start) => {
-                let known = self.tokens.len();
-                let id = self.tokens.entry(start.token);
-                let id = id.or_insert_with(|| format!("snap-{known}")).clone();
-                // A token is remembered, also with a snapshot that is no more.
-                if self.tokens.len() > known {
-                    let snapshot = Snapshot {
-                        id: id.clone(),
-                        state: "pending".to_owned(),
-                        size_gib: start.size_gib,
-                        description: start.description,
-                        tags: start.tags,
-                    };
-                    let held = Held {
-                        snapshot,
-                        blocks: BTreeMap::new(),
-                        sealed: false,
-                        fate: Some("completed"),
-                        looks: 0,
-                    };
-                    self.snapshots.insert(id.clone(), held);
-                }
-                Ok(Reply::StartSnapshot(id))
-            }
-            Call::PutSnapshotBlock(put) => match self.snapshots.get_mut(&put.snapshot) {
-                Some(held) if !held.sealed => {
-                    assert_eq!(put.data.len(), BLOCK_SIZE);
-                    held.blocks.insert(put.index, put.data);
-                    Ok(Reply::PutSnapshotBlock(()))
-                }
-                Some(_) => refuse("ValidationException", "not pending"),
-                None => refuse("ResourceNotFoundException", "no such snapshot"),
-            },
-            Call::CompleteSnapshot(complete) => match self.snapshots.get_mut(&complete.snapshot) {
-                Some(held) if !held.sealed => {
-                    let mut sum = Sha256::new();
-                    held.blocks
-                        .values()
-                        .for_each(|data| sum.update(Sha256::digest(data)));
-                    assert_eq!(complete.checksum, <[u8; 32]>::from(sum.finalize()));
-                    assert_eq!(complete.blocks as usize, held.blocks.len());
-                    held.sealed = true;
-                    Ok(Reply::CompleteSnapshot(()))
-                }
-                _ => refuse("ValidationException", "not pending"),
-            },
-            Call::DescribeSnapshots(describe) => {
-                let mut found = Vec::new();
-                for held in self.snapshots.values_mut() {
-                    if held.sealed && held.snapshot.state == "pending" {
-                        held.looks += 1;
-                        if held.looks > LOOKS
-                            && let Some(fate) = held.fate
-                        {
-                            held.snapshot.state = fate.to_owned();
-                        }
-                    }
-                    let snapshot = &held.snapshot;
-                    if passes(&describe.filters, &snapshot.tags, &[&snapshot.id]) {
-                        found.push(snapshot.clone());
-                    }
-                }
-                Ok(Reply::DescribeSnapshots(found))
-            }
-            Call::DeleteSnapshot(delete) => match self.snapshots.remove(&delete.snapshot) {
-                Some(_) => Ok(Reply::DeleteSnapshot(())),
-                None => refuse("InvalidSnapshot.NotFound", "no such snapshot"),
-            },
-            Call::RegisterImage(register) => {
-                let snapshot = &self.snapshots[&register.snapshot].snapshot;
-                assert_eq!(snapshot.state, "completed", "of a snapshot in the making");
-                if self
-                    .images
-                    .iter()
-                    .any(|(image, _)| image.name == register.name)
-                {
-                    return refuse("InvalidAMIName.Duplicate", "the name is in use");
-                }
-                let id = format!("ami-{}", self.images.len());
-                self.images.push((
-                    api::Image {
-                        id: id.clone(),
-                        name: register.name,
-                        state: "pending".to_owned(),
-                        architecture: "arm64".to_owned(),
-                        boot_mode: Some("uefi".to_owned()),
-                        ena: true,
-                        root_device: "/dev/xvda".to_owned(),
-                        snapshots: vec![register.snapshot],
-                        created: "2026-11-02T10:11:12.000Z".to_owned(),
-                        tags: register.tags,
-                    },
-                    0,
-                ));
-                Ok(Reply::RegisterImage(id))
-            }
-            Call::DescribeImages(describe) => {
-                let mut found = Vec::new();
-                for (image, looks) in &mut self.images {
-                    *looks += 1;
-                    if *looks > LOOKS && image.state == "pending" {
-                        image.state = "available".to_owned();
-                    }
-                    // Listed late, as all that is new.
-                    if *looks > 1
-                        && passes(&describe.filters, &image.tags, &[&image.id, &image.name])
-                    {
-                        found.push(image.clone());
-                    }
-                }
-                Ok(Reply::DescribeImages(found))
-            }
-            other => panic!("{}: not a call of an upload", other.name()),
-        }
+/// A disk whose loader has so many bytes.
+fn disk(len: usize) -> LoaderImage {
+    let loader = EfiProgram::new(program(&vec![7; len])).unwrap();
+    let image = image(&loader, &Script::new([192, 0, 2, 1].into()), &[]).unwrap();
+    LoaderImage {
+        sha256: image.sha256(),
+        disk: image.bytes().into(),
+        size_gib: 1,
     }
-}
-
-fn passes(filters: &[Filter], tags: &Tags, fields: &[&String]) -> bool {
-    filters.iter().all(|filter| {
-        let has = |value: &String| match filter.name.strip_prefix("tag:") {
-            Some(key) => tags.get(key) == Some(value),
-            None => fields.contains(&value),
-        };
-        filter.values.iter().any(has)
-    })
-}
-
-fn disk() -> Image {
-    let loader = EfiProgram::new(program(&[7; 700_000])).unwrap();
-    image(&loader, &Script::new([192, 0, 2, 1].into()), &[]).unwrap()
 }
 
 fn context(aws: &Arc<Aws>, lab: &str) -> Context {
     Context {
-        caller: Caller::new(Arc::clone(aws) as Arc<dyn Cloud>),
+        caller: Caller::seeded(Arc::clone(aws) as Arc<dyn Cloud>, 1),
         lab: lab.to_owned(),
-        account: "123456789012".to_owned(),
+        account: Fake::ACCOUNT.to_owned(),
     }
 }
 
-async fn run(aws: &Arc<Aws>, lab: &str, image: &Image) -> Result<Id> {
+async fn run(aws: &Arc<Aws>, lab: &str, image: &LoaderImage) -> Result<Id> {
     let upload = Upload {
         context: &context(aws, lab),
         part: &PART,
         image,
-        token: &format!("token-{lab}"),
+        token: "the same every time",
     };
     upload.run(&|_| ()).await
 }
 
-/// The one snapshot holds the disk, and the one image stands on it.
-fn is_whole(aws: &Aws, image: &Image) {
-    let account = aws.account();
-    let snapshots: Vec<&Held> = account.snapshots.values().collect();
-    let [held] = snapshots[..] else {
-        panic!("{} snapshots", snapshots.len());
-    };
-    let mut disk = vec![0; image.bytes().len()];
-    for (index, data) in &held.blocks {
-        disk[*index as usize * BLOCK_SIZE..][..BLOCK_SIZE].copy_from_slice(data);
-    }
-    assert!(disk == image.bytes(), "the snapshot is the disk");
-    assert_eq!(held.snapshot.size_gib, 1);
-    let [(ami, _)] = &account.images[..] else {
-        panic!("{} images", account.images.len());
-    };
+/// Images and snapshots, once all that was made is listed.
+async fn all(aws: &Arc<Aws>) -> (Vec<Image>, Vec<Snapshot>) {
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let caller = context(aws, "").caller;
+    let (owner, filters) = ("self".to_owned(), Vec::new());
+    let images = caller.send(DescribeImages { owner, filters }).await;
+    let filters = Vec::new();
+    let snapshots = caller.send(DescribeSnapshots { filters }).await;
+    (images.unwrap(), snapshots.unwrap())
+}
+
+/// There is one snapshot, and one image on it, of `image` and of this lab.
+async fn is_whole(aws: &Arc<Aws>, image: &LoaderImage) {
+    let (images, snapshots) = all(aws).await;
+    assert_eq!((images.len(), snapshots.len()), (1, 1), "{snapshots:?}");
+    let (ami, snapshot) = (&images[0], &snapshots[0]);
     assert_eq!(ami.state, "available");
-    assert_eq!(ami.snapshots, std::slice::from_ref(&held.snapshot.id));
-    for tags in [&ami.tags, &held.snapshot.tags] {
+    assert_eq!(snapshot.state, "completed");
+    assert_eq!(snapshot.size_gib, 1);
+    assert_eq!(ami.snapshots, std::slice::from_ref(&snapshot.id));
+    for tags in [&ami.tags, &snapshot.tags] {
         assert_eq!(tags[LAB_TAG], "home");
-        assert_eq!(tags[CONTENT_TAG], format!("sha256:{}", image.sha256()));
+        assert_eq!(tags[CONTENT_TAG], format!("sha256:{}", image.sha256));
         assert_eq!(tags["Name"], "ichor-home-loader-image");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_disk_becomes_an_ami_once() {
-    let (aws, image) = (Arc::new(Aws::default()), disk());
+    let (aws, image) = (Aws::new(1), disk(700_000));
     let told = Mutex::new(Vec::new());
     let upload = Upload {
         context: &context(&aws, "home"),
@@ -290,123 +137,156 @@ async fn a_disk_becomes_an_ami_once() {
         .run(&|progress| told.lock().unwrap().push(progress))
         .await
         .unwrap();
-    is_whole(&aws, &image);
-    let blocks = image.blocks().count();
-    let of = (blocks * BLOCK_SIZE) as u64;
-    let want = (0..=blocks).map(|n| Progress {
+    is_whole(&aws, &image).await;
+    let mut disk = vec![0; image.disk.len()];
+    for (index, data) in &aws.seen().blocks {
+        disk[*index as usize * BLOCK_SIZE..][..BLOCK_SIZE].copy_from_slice(data);
+    }
+    assert!(disk == *image.disk, "what was not written is zeros");
+
+    let count = blocks(&image.disk).count();
+    let of = (count * BLOCK_SIZE) as u64;
+    let want = (0..=count).map(|n| Progress {
         done: (n * BLOCK_SIZE) as u64,
         of,
     });
-    assert!(told.into_inner().unwrap().into_iter().eq(want));
+    let told = told.into_inner().unwrap();
+    assert!(told.iter().copied().eq(want), "{told:?}");
+    let mib = count as f64 / 2.0;
+    let second = format!("0.5 of {mib:.1} MiB written");
+    assert_eq!(told[1].to_string(), second);
 
-    let changes = aws.account().changes.clone();
-    assert_eq!(changes.len(), blocks + 3, "{changes:?}");
+    let changes = aws.changes();
     assert_eq!(upload.run(&|_| ()).await.unwrap(), id);
-    assert_eq!(aws.account().changes, changes, "nothing is done twice");
+    assert_eq!(aws.changes(), changes, "nothing is done twice");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_bounded_number_of_blocks_is_on_its_way() {
-    let aws = Arc::new(Aws::default());
-    let loader = EfiProgram::new(program(&[7; 20 << 20])).unwrap();
-    let image = image(&loader, &Script::new([192, 0, 2, 1].into()), &[]).unwrap();
-    assert!(image.blocks().count() > 3 * AT_ONCE);
+    let (aws, image) = (Aws::new(2), disk(20 << 20));
+    assert!(blocks(&image.disk).count() > 3 * AT_ONCE);
     run(&aws, "home", &image).await.unwrap();
-    assert_eq!(aws.account().most_flying, AT_ONCE);
-    is_whole(&aws, &image);
+    assert_eq!(aws.seen().most_flying, AT_ONCE);
+    is_whole(&aws, &image).await;
 }
 
-/// The process ends at any change, felt or not; the next run finishes what it
-/// began, and leaves nothing else behind.
+/// The process ends after any call; the next run finishes what it began, and
+/// leaves nothing else behind.
 #[tokio::test(start_paused = true)]
 async fn a_run_goes_on_where_another_was_stopped() {
-    let image = disk();
-    let all = image.blocks().count() + 3;
-    for changes in 0..all {
-        for takes_effect in [false, true] {
-            let aws = Arc::new(Aws::default());
-            aws.stop_after(changes, takes_effect);
-            let error = run(&aws, "home", &image).await.unwrap_err();
-            assert!(error.to_string().ends_with("the process ended"), "{error}");
-            aws.account().stop = None;
-            run(&aws, "home", &image).await.unwrap();
-            is_whole(&aws, &image);
+    let image = disk(700_000);
+    for seed in 0.. {
+        let aws = Aws::new(seed);
+        aws.fake.stop_after(seed);
+        let stopped = run(&aws, "home", &image).await.is_err();
+        aws.fake.resume();
+        run(&aws, "home", &image).await.unwrap();
+        is_whole(&aws, &image).await;
+        if !stopped {
+            assert!(seed > 10, "all calls were the last one once");
+            break;
         }
     }
 }
 
+/// Each call is done, and its answer lost.
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_that_was_cancelled_is_replaced() {
-    let image = disk();
-    for shows in [false, true] {
-        let aws = Arc::new(Aws::default());
-        aws.stop_after(2, true);
-        run(&aws, "home", &image).await.unwrap_err();
-        aws.account().stop = None;
-        for held in aws.account().snapshots.values_mut() {
-            held.cancel();
-            if shows {
-                held.snapshot.state = "error".to_owned();
-            }
-        }
-        run(&aws, "home", &image).await.unwrap();
-        is_whole(&aws, &image);
-        assert!(!aws.account().snapshots.contains_key("snap-0"));
+async fn lost_answers_do_no_harm() {
+    let image = disk(700_000);
+    for (call, fault) in [
+        ("ebs:StartSnapshot", Fault::Timeout),
+        ("ebs:PutSnapshotBlock", Fault::Timeout),
+        ("ebs:CompleteSnapshot", Fault::Unreachable),
+        ("ec2:RegisterImage", Fault::Timeout),
+    ] {
+        let aws = Aws::new(3);
+        aws.fake.script(Mishap::on(call).lose_answer(fault));
+        let outcome = run(&aws, "home", &image).await;
+        assert!(outcome.is_ok(), "{call}: {outcome:?}");
+        is_whole(&aws, &image).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_ebs_gave_up_is_replaced() {
+    let (aws, image) = (Aws::new(4), disk(700_000));
+    let denied = Mishap::on("ebs:PutSnapshotBlock").nth(2).always();
+    aws.fake
+        .script(denied.refuse(403, "AccessDeniedException", "no"));
+    let error = run(&aws, "home", &image).await.unwrap_err();
+    assert!(
+        error.to_string().contains("AccessDeniedException"),
+        "{error}"
+    );
+    aws.fake.heal();
+    tokio::time::sleep(Duration::from_secs(7300)).await;
+    let (_, given_up) = all(&aws).await;
+    assert_eq!(given_up[0].state, "error");
+    run(&aws, "home", &image).await.unwrap();
+    is_whole(&aws, &image).await;
 }
 
 /// The same disk again on the same day: AWS may remember the client token, and
 /// with it a snapshot that was deleted.
 #[tokio::test(start_paused = true)]
 async fn what_was_removed_is_made_anew() {
-    let (aws, image) = (Arc::new(Aws::default()), disk());
+    let (aws, image) = (Aws::new(5), disk(700_000));
+    let caller = context(&aws, "home").caller;
     for _ in 0..3 {
         run(&aws, "home", &image).await.unwrap();
-        is_whole(&aws, &image);
-        let mut account = aws.account();
-        account.snapshots.clear();
-        account.images.clear();
+        is_whole(&aws, &image).await;
+        let (images, snapshots) = all(&aws).await;
+        let image = images[0].id.clone();
+        caller.send(DeregisterImage { image }).await.unwrap();
+        let snapshot = snapshots[0].id.clone();
+        caller.send(DeleteSnapshot { snapshot }).await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn labs_do_not_share() {
-    let (aws, image) = (Arc::new(Aws::default()), disk());
+    let (aws, image) = (Aws::new(6), disk(700_000));
     let home = run(&aws, "home", &image).await.unwrap();
-    let other = run(&aws, "other", &image).await.unwrap();
-    assert_ne!(home, other);
-    assert_eq!(aws.account().snapshots.len(), 2);
+    let upload = Upload {
+        context: &context(&aws, "other"),
+        part: &PART,
+        image: &image,
+        token: "another",
+    };
+    assert_ne!(upload.run(&|_| ()).await.unwrap(), home);
+    let (images, snapshots) = all(&aws).await;
+    assert_eq!((images.len(), snapshots.len()), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_name_that_somebody_else_has_is_refused() {
-    let (aws, image) = (Arc::new(Aws::default()), disk());
-    run(&aws, "home", &image).await.unwrap();
-    aws.account().images[0].0.tags.clear();
+    let (aws, image) = (Aws::new(7), disk(700_000));
+    let id = run(&aws, "home", &image).await.unwrap();
+    let tags = [(CONTENT_TAG.to_owned(), "sha256:another".to_owned())].into();
+    let request = CreateTags {
+        resource: id.clone(),
+        tags,
+    };
+    context(&aws, "home").caller.send(request).await.unwrap();
     let error = run(&aws, "home", &image).await.unwrap_err().to_string();
-    assert!(error.contains("ami-0, without this lab's tags"), "{error}");
-    assert!(!error.contains('\n'));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_image_that_failed_is_said_to_have() {
-    let (aws, image) = (Arc::new(Aws::default()), disk());
-    run(&aws, "home", &image).await.unwrap();
-    aws.account().images[0].0.state = "failed".to_owned();
-    let error = run(&aws, "home", &image).await.unwrap_err().to_string();
-    assert_eq!(error, "image ami-0 is failed: deregister it and try again");
+    let want = format!("{id}, without this lab's tags");
+    assert!(error.contains(&want) && !error.contains('\n'), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_for_aws_ends() {
-    let (aws, image) = (Arc::new(Aws::default()), disk());
-    aws.stop_after(2, true);
-    run(&aws, "home", &image).await.unwrap_err();
-    aws.account().stop = None;
-    for held in aws.account().snapshots.values_mut() {
-        held.fate = None;
-    }
+    let (aws, image) = (Aws::new(8), disk(700_000));
+    // It says that all is well, and completes nothing.
+    aws.fake
+        .script(Mishap::on("ebs:CompleteSnapshot").always().refuse(
+            400,
+            "ValidationException",
+            "it is sealed",
+        ));
     let error = run(&aws, "home", &image).await.unwrap_err().to_string();
-    let want = "waited 600 s in vain for snapshot snap-0 to be completed (last: pending)";
-    assert_eq!(error, want);
+    assert!(
+        error.starts_with("waited 600 s in vain for snapshot snap-")
+            && error.ends_with(" to be completed (last: pending)"),
+        "{error}"
+    );
 }

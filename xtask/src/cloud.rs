@@ -1,0 +1,80 @@
+//! `cargo xtask cloud-*`: hands the command to the program `ichor-cloud`, which
+//! alone is built with the AWS SDK.
+
+use std::ffi::OsString;
+use std::fs;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use ichor_lab::tools::{Asset, Set, Tools};
+
+use crate::build;
+use crate::steps::succeed;
+use crate::{cargo, workspace};
+
+/// What the program takes: see `cargo xtask cloud-plan --help`.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Arguments {
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGUMENTS"
+    )]
+    arguments: Vec<OsString>,
+}
+
+/// Runs a command that only asks AWS and the files at hand.
+pub(crate) fn run(command: &str, arguments: &Arguments) -> Result<ExitCode> {
+    go(program(command, arguments)?)
+}
+
+/// Runs a command that also looks at what goes into the replica: the arm64
+/// `ichor`, and the EFI loader of Debian's iPXE unless another one is named.
+pub(crate) fn run_with_content(command: &str, arguments: &Arguments) -> Result<ExitCode> {
+    let mut program = program(command, arguments)?;
+    let only_asks = |argument: &OsString| argument == "--help" || argument == "-h";
+    if !arguments.arguments.iter().any(only_asks) {
+        bastion()?;
+        const LOADER: &str = "ICHOR_LOADER";
+        if std::env::var_os(LOADER).is_none() {
+            let tools = Tools::with(&[Set::Images])?;
+            program.env(LOADER, tools.file(Asset::IpxeArm64)?);
+        }
+    }
+    go(program)
+}
+
+/// Puts the bastion's program where `cloud.toml` has it by default.
+fn bastion() -> Result<()> {
+    let built = build::bastion_for_arm64("release")?;
+    let folder = workspace().join("target/bastion");
+    let place = folder.join("ichor");
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::copy(&built, &place))
+        .with_context(|| format!("cannot write {}", place.display()))?;
+    Ok(())
+}
+
+/// The built program with its command.
+fn program(command: &str, arguments: &Arguments) -> Result<Command> {
+    succeed(cargo_for_cloud("build").arg("--quiet"))?;
+    let mut program = Command::new(workspace().join("target/debug/ichor-cloud"));
+    program.arg(command).args(&arguments.arguments);
+    Ok(program)
+}
+
+fn go(mut program: Command) -> Result<ExitCode> {
+    let status = program.status().context("cannot run ichor-cloud")?;
+    // Ended by a signal: as a shell tells it.
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(1)))
+}
+
+/// Cargo for the package with the AWS SDK.
+pub(crate) fn cargo_for_cloud(subcommand: &str) -> Command {
+    let mut command = cargo();
+    command.args([subcommand, "--package", "ichor-cloud"]);
+    command
+}
