@@ -140,9 +140,9 @@ async fn stopped_anywhere_the_next_run_goes_on() {
     let fake = late();
     up(&fake, 1).await.unwrap();
     let calls = u64::try_from(fake.calls().len()).unwrap();
-    for stop in (0..calls).step_by(9) {
+    for stop in (0..calls).step_by(17) {
         let fake = late();
-        let desired = replica(&fake, &Config::default()).await;
+        let desired = replica(&fake, &Config::default()).await.unwrap();
         fake.stop_after(stop);
         let stopped = converge(&desired, &context(&fake, 1)).await;
         fake.resume();
@@ -201,7 +201,7 @@ async fn from_one_way_out_to_another_and_back() {
             egress,
             ..Config::default()
         };
-        let desired = replica(&fake, &config).await;
+        let desired = replica(&fake, &config).await.unwrap();
         let outcome = converge(&desired, &context(&fake, 5)).await;
         assert!(outcome.is_ok(), "{egress:?}: {}", outcome.unwrap_err());
         let plan = plan(&fake, &config).await;
@@ -216,7 +216,7 @@ async fn another_block_is_refused_before_anything_is_done() {
     up(&fake, 1).await.unwrap();
     let mut config = Config::default();
     config.network.vpc = "10.0.0.0/8".parse().unwrap();
-    let desired = replica(&fake, &config).await;
+    let desired = replica(&fake, &config).await.unwrap();
     let before = fake.calls().len();
     let refused = converge(&desired, &context(&fake, 2)).await.unwrap_err();
     assert!(
@@ -248,7 +248,7 @@ async fn each_refusal_of_aws_is_one_clear_line() {
     ];
     for (disturb, word) in cases {
         let fake = account();
-        let desired = replica(&fake, &Config::default()).await;
+        let desired = replica(&fake, &Config::default()).await.unwrap();
         disturb(&fake);
         let began = tokio::time::Instant::now();
         let error = converge(&desired, &context(&fake, 3)).await.unwrap_err();
@@ -268,7 +268,7 @@ async fn what_happens_is_told() {
     let told = Arc::new(lab::Told::default());
     let mut context = context(&fake, 1);
     context.caller = context.caller.telling(told.clone());
-    let desired = replica(&fake, &Config::default()).await;
+    let desired = replica(&fake, &Config::default()).await.unwrap();
     converge(&desired, &context).await.unwrap();
     let told = told.0.lock().unwrap().clone();
     let at = |text: &str| told.iter().position(|line| line.starts_with(text)).unwrap();

@@ -546,7 +546,7 @@ pub struct Image {
     pub name: String,
     /// `pending`, `available`, `failed`, …
     pub state: String,
-    /// `arm64`.
+    /// `arm64`; moto, which drops it, leaves it empty.
     pub architecture: String,
     /// `uefi`.
     pub boot_mode: Option<String>,

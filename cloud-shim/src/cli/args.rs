@@ -15,6 +15,10 @@ pub(super) struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[allow(
+    clippy::enum_variant_names,
+    reason = "they are named as they are typed"
+)]
 pub(super) enum Command {
     /// Show what cloud-up would do, and what it costs. Ends with 0 if there is
     /// nothing to do, 2 if there is, 1 on an error.

@@ -31,7 +31,9 @@ resource!(
     }
 );
 
-// DescribeEgressOnlyInternetGateways filters by tags alone.
+// DescribeEgressOnlyInternetGateways filters by tags alone. For an unknown id
+// the reference lists InvalidEgressOnlyInternetGatewayId.NotFound; what EC2
+// says is this.
 resource!(
     EgressOnlyGateway,
     "egress-only-internet-gateway",

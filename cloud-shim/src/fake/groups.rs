@@ -168,7 +168,7 @@ impl Account {
         }
         if c.name == "default" {
             return refuse(
-                "InvalidParameterValue",
+                "InvalidGroup.Reserved",
                 "Cannot use reserved security group name: default",
             );
         }

@@ -149,37 +149,20 @@ impl Account {
             .sum();
         self.script
             .within(Quota::Vcpus, used, kind.vcpus * count as usize)?;
-        match &data.interface {
-            LaunchInterface::Existing(interface) => {
-                if count > 1 {
-                    return refuse(
-                        "InvalidParameterCombination",
-                        "A network interface that exists is for one instance",
-                    );
-                }
-                let nic = &self.interfaces.get(interface, self.now)?.nic;
-                if nic.attachment.is_some() {
-                    return refuse(
-                        "InvalidNetworkInterface.InUse",
-                        format!("Interface: [{interface}] in use."),
-                    );
-                }
-                if nic.secondary.len() + 1 > kind.addresses {
-                    return refuse(
-                        "PrivateIpAddressLimitExceeded",
-                        format!(
-                            "Number of private addresses will exceed limit of {} for {}",
-                            kind.addresses, kind.name
-                        ),
-                    );
-                }
-            }
-            LaunchInterface::New { subnet, groups, .. } => {
-                let state = self.subnets.get(subnet, self.now)?;
-                let vpc = state.subnet.vpc.clone();
-                self.free_address(state)?;
-                self.interface_groups(&vpc, groups)?;
-            }
+        if count > 1 && existing(data).next().is_some() {
+            return refuse(
+                "InvalidParameterCombination",
+                "A network interface that exists is for one instance",
+            );
+        }
+        for interface in existing(data) {
+            self.attachable(interface, kind)?;
+        }
+        if let LaunchInterface::New { subnet, groups, .. } = &data.interface {
+            let state = self.subnets.get(subnet, self.now)?;
+            let vpc = state.subnet.vpc.clone();
+            self.free_address(state)?;
+            self.interface_groups(&vpc, groups)?;
         }
         let mut all = data.instance_tags.clone();
         all.extend(tags.clone());
@@ -190,6 +173,40 @@ impl Account {
         (0..count)
             .map(|_| self.start(data, kind, all.clone(), group))
             .collect()
+    }
+
+    /// Refuses an interface that an instance of this type cannot have now.
+    fn attachable(&self, interface: &str, kind: InstanceType) -> Answer<()> {
+        let nic = &self.interfaces.get(interface, self.now)?.nic;
+        if nic.attachment.is_some() {
+            return refuse(
+                "InvalidNetworkInterface.InUse",
+                format!("Interface: [{interface}] in use."),
+            );
+        }
+        if nic.secondary.len() + 1 > kind.addresses {
+            return refuse(
+                "InvalidInterface.IpAddressLimitExceeded",
+                format!(
+                    "Number of private addresses will exceed limit of {} for {}",
+                    kind.addresses, kind.name
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    /// Hangs an interface that exists on an instance.
+    fn attach(&mut self, interface: &str, instance: &str, index: u8) -> Answer<()> {
+        let attachment = Attachment {
+            id: self.id("eni-attach-"),
+            instance: Some(instance.to_owned()),
+        };
+        let state = self.interfaces.get_mut(interface, self.now)?;
+        state.nic.attachment = Some(attachment);
+        state.nic.status = "in-use".to_owned();
+        state.index = index;
+        Ok(())
     }
 
     /// Refuses data that the image, the profile or the type does not allow.
@@ -244,13 +261,7 @@ impl Account {
         let id = self.id("i-");
         let interface = match &data.interface {
             LaunchInterface::Existing(interface) => {
-                let attachment = Attachment {
-                    id: self.id("eni-attach-"),
-                    instance: Some(id.clone()),
-                };
-                let nic = &mut self.interfaces.get_mut(interface, self.now)?.nic;
-                nic.attachment = Some(attachment);
-                nic.status = "in-use".to_owned();
+                self.attach(interface, &id, 0)?;
                 interface.clone()
             }
             LaunchInterface::New {
@@ -272,12 +283,20 @@ impl Account {
                 interface
             }
         };
+        if let Some(second) = &data.second_interface {
+            self.attach(second, &id, 1)?;
+        }
         let volumes = self.put_volumes(data, &id)?;
-        let nic = self
-            .interfaces
-            .at_mut(&interface)
-            .ok_or_else(vanished)?
-            .clone();
+        let nic = self.interfaces.at(&interface).ok_or_else(vanished)?.clone();
+        let all = [Some(&interface), data.second_interface.as_ref()];
+        let interfaces = all.into_iter().flatten().filter_map(|id| {
+            let mac = self.interfaces.at(id)?.mac.clone();
+            Some(InstanceInterface {
+                id: id.clone(),
+                mac,
+            })
+        });
+        let interfaces = interfaces.collect();
         let instance = Instance {
             id: id.clone(),
             state: "pending".to_owned(),
@@ -288,10 +307,7 @@ impl Account {
             subnet: Some(nic.nic.subnet.clone()),
             private: Some(nic.nic.primary.clone()),
             public: self.public_of(&nic),
-            interfaces: vec![InstanceInterface {
-                id: interface,
-                mac: nic.mac,
-            }],
+            interfaces,
             volumes,
             launched: self.unix_time(),
             tags,
@@ -458,6 +474,15 @@ impl Account {
         self.volumes.take(&c.volume);
         Ok(())
     }
+}
+
+/// The interfaces that data takes and does not make.
+pub(super) fn existing(data: &LaunchData) -> impl Iterator<Item = &Id> {
+    let first = match &data.interface {
+        LaunchInterface::Existing(interface) => Some(interface),
+        LaunchInterface::New { .. } => None,
+    };
+    first.into_iter().chain(&data.second_interface)
 }
 
 impl InstanceState {

@@ -13,6 +13,8 @@ use crate::api::*;
 pub(super) struct InterfaceState {
     pub(super) nic: NetworkInterface,
     pub(super) mac: String,
+    /// Device index of its attachment.
+    pub(super) index: u8,
     /// Goes with its instance.
     pub(super) fleeting: bool,
     /// A public address that came with the instance.
@@ -54,6 +56,9 @@ resource!(
 
 /// Seconds for which a new interface is `pending`.
 const PENDING: (u64, u64) = (1, 5);
+
+/// Seconds until an interface is detached.
+const DETACHING: (u64, u64) = (2, 20);
 
 /// Addresses that an interface of the largest type may have.
 const MAX_ADDRESSES: usize = 50;
@@ -129,6 +134,7 @@ impl Account {
             InterfaceState {
                 nic,
                 mac,
+                index: 0,
                 fleeting,
                 public: None,
             },
@@ -334,20 +340,41 @@ impl Account {
                 .as_ref()
                 .is_some_and(|attachment| attachment.id == c.attachment)
         });
-        match found {
-            None => refuse(
+        let Some(it) = found else {
+            return refuse(
                 "InvalidAttachmentID.NotFound",
                 format!("The interface attachment '{}' does not exist", c.attachment),
-            ),
-            Some(it) if it.nic.kind != "interface" => refuse(
+            );
+        };
+        if it.nic.kind != "interface" {
+            return refuse(
                 "OperationNotPermitted",
                 "You are not allowed to manage attachments of a service's interface.",
-            ),
-            // Launch templates of the shim have no other index than 0.
-            Some(_) => refuse(
+            );
+        }
+        if it.index == 0 {
+            return refuse(
                 "OperationNotPermitted",
                 "The network interface at device index 0 cannot be detached.",
-            ),
+            );
+        }
+        let interface = it.nic.id.clone();
+        self.later(DETACHING, Event::InterfaceDetached(interface, c.attachment));
+        Ok(())
+    }
+
+    pub(super) fn interface_is_detached(&mut self, interface: &str, attachment: &str) {
+        let Some(it) = self.interfaces.at_mut(interface) else {
+            return;
+        };
+        // Its instance may have ended meanwhile, and another one have it.
+        let Some(was) = it.nic.attachment.take_if(|was| was.id == attachment) else {
+            return;
+        };
+        it.nic.status = "available".to_owned();
+        let instance = was.instance.and_then(|id| self.instances.at_mut(&id));
+        if let Some(it) = instance {
+            it.instance.interfaces.retain(|nic| nic.id != interface);
         }
     }
 

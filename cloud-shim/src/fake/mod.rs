@@ -151,6 +151,8 @@ enum Event {
     ConnectForgotten(Id),
     InterfaceReady(Id),
     InterfaceGone(Id),
+    /// Interface and attachment.
+    InterfaceDetached(Id, Id),
     ImageReady(Id),
     SnapshotReady(Id),
     SnapshotTimeout(Id),
@@ -646,6 +648,9 @@ impl Account {
             Event::ConnectForgotten(endpoint) => drop(self.connect_endpoints.take(&endpoint)),
             Event::InterfaceReady(interface) => self.interface_is_ready(&interface),
             Event::InterfaceGone(interface) => drop(self.interfaces.take(&interface)),
+            Event::InterfaceDetached(interface, attachment) => {
+                self.interface_is_detached(&interface, &attachment);
+            }
             Event::ImageReady(image) => self.image_is_ready(&image),
             Event::SnapshotReady(snapshot) => self.snapshot_is_ready(&snapshot),
             Event::SnapshotTimeout(snapshot) => self.snapshot_times_out(&snapshot),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use super::cron::Cron;
+use super::instances::existing;
 use super::{Account, Answer, Event, Quota, check, refuse};
 use crate::api::*;
 
@@ -105,7 +106,7 @@ impl Account {
             ));
         }
         // "If you specify an existing network interface, set the maximum to 1."
-        if matches!(template.data().interface, LaunchInterface::Existing(_)) && settings.max > 1 {
+        if existing(&template.data()).next().is_some() && settings.max > 1 {
             return invalid(
                 "A launch template with an existing network interface is for one instance at most",
             );
@@ -186,7 +187,10 @@ impl Account {
         if TimeZone::get(&action.time_zone).is_err() {
             return invalid(format!("Given time zone: {} is invalid", action.time_zone));
         }
-        within(action.min, action.max, action.desired)?;
+        // A size may be left as it is; what is left is checked when it is known.
+        if ![action.min, action.max, action.desired].contains(&u32::MAX) {
+            within(action.min, action.max, action.desired)?;
+        }
         self.event_serial += 1;
         let version = self.event_serial;
         let name = action.name.clone();
@@ -232,12 +236,15 @@ impl Account {
             min, max, desired, ..
         } = planned.action;
         let settings = &mut state.group.settings;
-        *settings = GroupSettings {
-            min,
-            max,
-            desired,
-            ..settings.clone()
+        let put = |size: &mut u32, to: u32| {
+            if to != u32::MAX {
+                *size = to;
+            }
         };
+        put(&mut settings.min, min);
+        put(&mut settings.max, max);
+        put(&mut settings.desired, desired);
+        settings.desired = settings.desired.max(settings.min).min(settings.max);
         self.plan_action(group, name);
         self.later(ACTING, Event::Scale(group.to_owned()));
     }

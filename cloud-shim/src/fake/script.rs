@@ -159,6 +159,7 @@ impl Quota {
                 "InternetGatewayLimitExceeded",
                 "The maximum number of internet gateways has been reached.",
             ),
+            // The reference has no code for this one, nor for the endpoints'.
             Self::EgressOnlyGateways => (
                 "EgressOnlyInternetGatewayLimitExceeded",
                 "The maximum number of egress-only internet gateways has been reached.",
@@ -209,7 +210,7 @@ impl Quota {
                  instance bucket that the specified instance type belongs to.",
             ),
             Self::Templates => (
-                "LaunchTemplateLimitExceeded",
+                "MaxTemplateLimitExceeded",
                 "The maximum number of launch templates has been reached.",
             ),
             Self::Buckets => (

@@ -129,11 +129,29 @@ fn well_formed<T: Resource>(id: &str) -> Answer<()> {
     if hex.len() == 17 && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Ok(());
     }
-    let code = T::NOT_FOUND.replace(".NotFound", ".Malformed");
+    let code = malformed(T::NOT_FOUND);
     refuse(
         &code,
         format!("Invalid id: \"{id}\" (expecting \"{}...\")", T::PREFIX),
     )
+}
+
+/// The code for an id that is none: often, not always, spelt like the one for
+/// an id that is not known.
+fn malformed(not_found: &str) -> String {
+    match not_found {
+        "InvalidGroup.NotFound" => "InvalidGroupId.Malformed",
+        "InvalidSnapshot.NotFound" => "InvalidSnapshotID.Malformed",
+        "InvalidVolume.NotFound" => "InvalidVolumeID.Malformed",
+        "NatGatewayNotFound" => "NatGatewayMalformed",
+        "InvalidGatewayID.NotFound" => "InvalidEgressOnlyInternetGatewayId.Malformed",
+        "InvalidDhcpOptionID.NotFound" => "InvalidDhcpOptionsId.Malformed",
+        "InvalidInternetGatewayID.NotFound" => "InvalidInternetGatewayId.Malformed",
+        "InvalidNetworkInterfaceID.NotFound" => "InvalidNetworkInterfaceId.Malformed",
+        "InvalidRouteTableID.NotFound" => "InvalidRouteTableId.Malformed",
+        other => return other.replace(".NotFound", ".Malformed"),
+    }
+    .to_owned()
 }
 
 pub(super) fn not_found<T: Resource, A>(id: &str) -> Answer<A> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::instances::existing;
 use super::shelf::{one, resource};
 use super::{Account, Answer, Quota, check, refuse};
 use crate::api::*;
@@ -100,7 +101,7 @@ impl Account {
                 "User data is limited to 16384 bytes",
             );
         }
-        if !(1..=64).contains(&data.metadata_hops) {
+        if data.metadata_hops > 64 {
             return refuse(
                 "InvalidParameterValue",
                 "HttpPutResponseHopLimit is 1 to 64",
@@ -110,14 +111,12 @@ impl Account {
         check::tags(&data.attached_tags)?;
         self.image(&data.image)?;
         self.instance_type(&data.instance_type)?;
-        match &data.interface {
-            LaunchInterface::Existing(interface) => {
-                self.interfaces.get(interface, self.now)?;
-            }
-            LaunchInterface::New { subnet, groups, .. } => {
-                let vpc = self.subnets.get(subnet, self.now)?.subnet.vpc.clone();
-                self.interface_groups(&vpc, groups)?;
-            }
+        for interface in existing(data) {
+            self.interfaces.get(interface, self.now)?;
+        }
+        if let LaunchInterface::New { subnet, groups, .. } = &data.interface {
+            let vpc = self.subnets.get(subnet, self.now)?.subnet.vpc.clone();
+            self.interface_groups(&vpc, groups)?;
         }
         Ok(())
     }

@@ -100,6 +100,7 @@ impl Account {
     pub(super) fn create_vpc(&mut self, c: CreateVpc) -> Answer<Vpc> {
         let net = check::ipv4_block(&c.cidr, "cidrBlock")?;
         if !(16..=28).contains(&net.prefix_len()) {
+            // The reference spells it InvalidVpcRange, EC2 does not.
             return refuse(
                 "InvalidVpc.Range",
                 format!("The CIDR '{}' is invalid.", c.cidr),

@@ -19,8 +19,6 @@ use core::fmt;
 use core::time::Duration;
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
-use aws_credential_types::provider::ProvideCredentials as _;
-use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_async::future::pagination_stream::PaginationStream;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
@@ -119,6 +117,7 @@ pub fn loader(timeouts: Timeouts) -> ConfigLoader {
 /// An AWS account in one region, through the SDK.
 pub struct Aws {
     region: String,
+    profile: Option<String>,
     timeouts: Timeouts,
     autoscaling: aws_sdk_autoscaling::Client,
     ebs: aws_sdk_ebs::Client,
@@ -148,21 +147,24 @@ impl Aws {
     ///
     /// # Errors
     ///
-    /// If no region is set, or a profile cannot be read.
+    /// If no region is set. Credentials are looked for at the first call.
     pub async fn connect(options: Options) -> Result<Self, ApiError> {
         let timeouts = Timeouts::default();
         let mut loader = loader(timeouts);
-        if let Some(profile) = options.profile {
+        let profile = options
+            .profile
+            .or_else(|| std::env::var("AWS_PROFILE").ok());
+        if let Some(profile) = &profile {
             loader = loader.profile_name(profile);
         }
         if let Some(region) = options.region {
             loader = loader.region(Region::new(region));
         }
         let config = loader.load().await;
-        if config.region().is_none() {
-            profile_is_there(&config).await?;
+        match Self::with(&config, timeouts) {
+            Ok(aws) => Ok(Self { profile, ..aws }),
+            Err(error) => Err(in_profile(profile.as_deref(), error)),
         }
-        Self::with(&config, timeouts)
     }
 
     /// Makes the clients of a configuration from [`loader`].
@@ -187,6 +189,7 @@ impl Aws {
             .build();
         Ok(Self {
             region: region.to_string(),
+            profile: None,
             timeouts,
             autoscaling: aws_sdk_autoscaling::Client::new(config),
             ebs: aws_sdk_ebs::Client::new(config),
@@ -202,18 +205,14 @@ impl Aws {
     }
 }
 
-/// Whether there is no region because the profile that was named is not there
-/// or cannot be read, which is the better thing to say.
-async fn profile_is_there(config: &SdkConfig) -> Result<(), ApiError> {
-    let Some(provider) = config.credentials_provider() else {
-        return Ok(());
-    };
-    match provider.provide_credentials().await {
-        Err(error @ CredentialsError::InvalidConfiguration(_)) => {
-            Err(error::credentials(CONNECT, &error))
-        }
-        _ => Ok(()),
+/// Names the profile in an error that a wrong profile may be the cause of: the
+/// SDK takes one that is not there for an empty one.
+fn in_profile(profile: Option<&str>, mut error: ApiError) -> ApiError {
+    let by_profile = matches!(error.fault, Fault::NoCredentials | Fault::NoRegion);
+    if let (true, Some(name)) = (by_profile, profile) {
+        error.message += &format!(" (the profile is `{name}`: is it in ~/.aws/config?)");
     }
+    error
 }
 
 /// Gives each call to its function, with what it takes of [`Aws`].
@@ -223,7 +222,9 @@ macro_rules! dispatch {
             // A future of its own for each: together they would be as large
             // as the largest, on the stack.
             $( Call::$name(request) => Box::pin(async move {
-                $function($(field!($aws.$of),)* request).await.map(Reply::$name)
+                let answer = $function($(field!($aws.$of),)* request).await;
+                let profile = $aws.profile.as_deref();
+                answer.map(Reply::$name).map_err(|error| in_profile(profile, error))
             }), )*
         }
     };

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use ichor_cloud::Result;
-use ichor_cloud::api::{Cloud, GetParameter};
+use ichor_cloud::api::{BLOCK_SIZE, Body, Cloud, GetParameter};
 use ichor_cloud::config::Config;
 use ichor_cloud::design::{Facts, design};
 use ichor_cloud::engine::{Caller, Event, Part, Plan, Progress, converge, observe_all};
 use ichor_cloud::fake::Fake;
-use ichor_cloud::kinds::{Context, Spec};
+use ichor_cloud::kinds::{Content, Context, Spec};
+use sha2::{Digest, Sha256};
 
 /// Where the bastion's image is named.
 const IMAGE: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-minimal-kernel-default-arm64";
@@ -37,37 +38,47 @@ pub(crate) fn context(fake: &Arc<Fake>, seed: u64) -> Context {
     }
 }
 
-/// The replica by this config. The image of nodes has tests of its own.
-pub(crate) async fn replica(fake: &Arc<Fake>, config: &Config) -> Vec<(Part, Spec)> {
+/// The replica by this config, with one object and a disk of two blocks.
+pub(crate) async fn replica(fake: &Arc<Fake>, config: &Config) -> Result<Vec<(Part, Spec)>> {
     let name = IMAGE.to_owned();
     let cloud: Arc<dyn Cloud> = fake.clone();
-    let bastion_image = cloud.send(GetParameter { name }).await.unwrap();
+    let bastion_image = cloud.send(GetParameter { name }).await?;
+    let text = b"a boot script".to_vec();
+    let object = Content {
+        len: text.len() as u64,
+        sha256: sha256(&text),
+        body: Body::Bytes(text),
+    };
+    let disk = vec![7; 2 * BLOCK_SIZE];
     let facts = Facts {
         account: Fake::ACCOUNT.to_owned(),
         bastion_image,
         bastion_root_device: "/dev/xvda".to_owned(),
         user_data: "#cloud-config\n".to_owned(),
-        objects: BTreeMap::new(),
-        loader_disk: Arc::from(Vec::new()),
-        loader_sha256: "00".repeat(32),
+        objects: [("boot.ipxe".to_owned(), object)].into(),
+        loader_sha256: sha256(&disk),
+        loader_disk: Arc::from(disk),
         ipv4_wanted: false,
         now: "2026-11-25T19:00:00Z".parse().unwrap(),
     };
-    let mut parts = design(config, &facts).unwrap();
-    parts.retain(|(part, _)| !["loader-image", "node-template"].contains(&part.as_str()));
-    parts
+    design(config, &facts)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let hash = Sha256::digest(bytes);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Brings the default replica up, as a new process does.
 pub(crate) async fn up(fake: &Arc<Fake>, seed: u64) -> Result<Plan> {
-    let desired = replica(fake, &Config::default()).await;
+    let desired = replica(fake, &Config::default()).await?;
     converge(&desired, &context(fake, seed)).await
 }
 
 /// What a new process would do now.
 pub(crate) async fn plan(fake: &Arc<Fake>, config: &Config) -> Plan {
     let context = context(fake, 99);
-    let desired = replica(fake, config).await;
+    let desired = replica(fake, config).await.unwrap();
     Plan::new(desired, observe_all(&context).await.unwrap(), &context)
 }
 

@@ -15,8 +15,9 @@ const VERSION: &str = "5.2.5";
 /// A running server. It ends when this is dropped, and no later than the test
 /// binary, as it ends with its stdin.
 #[derive(Debug)]
-pub struct Moto {
-    server: Talk,
+pub(crate) struct Moto {
+    /// Held for its end.
+    _server: Talk,
     endpoint: String,
 }
 
@@ -27,7 +28,7 @@ impl Moto {
     /// # Panics
     ///
     /// In one line, if moto cannot be had or does not start.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut server = Talk::start("serve.py", &[]);
         let port = server.line();
         let port: u16 = port
@@ -35,30 +36,25 @@ impl Moto {
             .parse()
             .unwrap_or_else(|_| panic!("moto does not say its port, but {port:?}"));
         Self {
-            server,
+            _server: server,
             endpoint: format!("http://127.0.0.1:{port}"),
         }
     }
 
     /// Where it listens: for `AWS_ENDPOINT_URL`.
-    pub fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The server's process.
-    pub fn pid(&self) -> u32 {
-        self.server.child.id()
-    }
-
     /// A boto3 that asks this server.
-    pub fn boto3(&self) -> Boto3 {
+    pub(crate) fn boto3(&self) -> Boto3 {
         Boto3(Mutex::new(Talk::start("look.py", &[&self.endpoint])))
     }
 }
 
 /// A Python process with boto3.
 #[derive(Debug)]
-pub struct Boto3(Mutex<Talk>);
+pub(crate) struct Boto3(Mutex<Talk>);
 
 impl Boto3 {
     /// Makes one call, such as `("ec2", "eu-west-1", "describe_vpcs",
@@ -67,7 +63,13 @@ impl Boto3 {
     /// # Panics
     ///
     /// With boto3's words, if the call fails.
-    pub fn ask(&self, service: &str, region: &str, operation: &str, arguments: Value) -> Value {
+    pub(crate) fn ask(
+        &self,
+        service: &str,
+        region: &str,
+        operation: &str,
+        arguments: Value,
+    ) -> Value {
         let mut talk = self.0.lock().expect("no other test failed while it asked");
         let question = json!([service, region, operation, arguments]);
         writeln!(talk.stdin, "{question}").expect("boto3 runs");

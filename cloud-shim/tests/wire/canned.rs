@@ -5,24 +5,31 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
+/// Which request it was, in the head of every answer.
+pub(crate) const REQUEST_ID: &str = "ea966190-f9aa-478e-9ede-example";
+
 /// An answer: status, content type, body.
-pub struct Answer(pub u16, pub &'static str, pub &'static str);
+pub(crate) struct Answer(
+    pub(crate) u16,
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+);
 
 /// What a client asked: the lines of the head, and the body.
 #[derive(Debug)]
-pub struct Asked {
-    pub head: String,
-    pub body: String,
+pub(crate) struct Asked {
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 /// The server; it has as many answers as it was given, and is then gone.
-pub struct Canned {
+pub(crate) struct Canned {
     endpoint: String,
     thread: JoinHandle<Vec<Asked>>,
 }
 
 impl Canned {
-    pub fn start<const N: usize>(answers: [Answer; N]) -> Self {
+    pub(crate) fn start<const N: usize>(answers: [Answer; N]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
         let address = listener
             .local_addr()
@@ -42,12 +49,12 @@ impl Canned {
         }
     }
 
-    pub fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
     /// What it was asked, once all its answers are given.
-    pub fn asked(self) -> Vec<Asked> {
+    pub(crate) fn asked(self) -> Vec<Asked> {
         self.thread.join().expect("the server does not panic")
     }
 }
@@ -77,7 +84,7 @@ fn serve(stream: TcpStream, Answer(status, kind, body): &Answer) -> Asked {
     let length = body.len();
     let answer = format!(
         "HTTP/1.1 {status} Canned\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
-         connection: close\r\n\r\n{body}"
+         x-amzn-requestid: {REQUEST_ID}\r\nconnection: close\r\n\r\n{body}"
     );
     let mut stream = reader.into_inner();
     stream

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ichor_cloud::api::*;
 use ichor_cloud::sdk::{Aws, Options, Timeouts};
 
-use super::canned::{Answer, Canned};
+use super::canned::{Answer, Canned, REQUEST_ID};
 use super::{account, refused, server};
 
 fn describe() -> DescribeVpcs {
@@ -78,7 +78,7 @@ async fn what_ec2_refuses() {
         let body = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error><Code>{code}\
              </Code><Message>{message}</Message></Error></Errors>\
-             <RequestID>ea966190-f9aa-478e-9ede-example</RequestID></Response>"
+             <RequestID>{REQUEST_ID}</RequestID></Response>"
         );
         let canned = Canned::start([Answer(status, "text/xml;charset=UTF-8", body.leak())]);
         let aws = account(canned.endpoint(), "eu-west-1", Timeouts::default()).await;
@@ -87,7 +87,7 @@ async fn what_ec2_refuses() {
         assert_eq!(error.fault, Fault::Service { status });
         assert_eq!(error.code, code);
         let id = error.request_id.as_deref();
-        assert_eq!(id, Some("ea966190-f9aa-478e-9ede-example"));
+        assert_eq!(id, Some(REQUEST_ID));
         one_line(&error);
         // Asked once: the retries are the engine's.
         assert_eq!(canned.asked().len(), 1);
@@ -313,11 +313,17 @@ fn the_environment_says_where_and_who() {
          or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in with `aws sso login`"
     );
     let typo = connected(&[endpoint, config, profile("lap")]);
+    assert_eq!(
+        typo,
+        "NoRegion connect: no AWS region: set AWS_REGION (or --region), or a region in the \
+         profile (the profile is `lap`: is it in ~/.aws/config?)"
+    );
+    let typo = connected(&[endpoint, region, config, profile("lap")]);
     assert!(
-        typo.starts_with("NoCredentials connect: no AWS credentials: "),
+        typo.starts_with("NoCredentials sts:GetCallerIdentity: no AWS credentials: "),
         "{typo}"
     );
-    assert!(typo.contains("lap"), "{typo}");
+    assert!(typo.contains("the profile is `lap`"), "{typo}");
     let signed_out = connected(&[endpoint, config, home, profile("sso")]);
     let expected = "NoCredentials sts:GetCallerIdentity: no AWS credentials: ";
     assert!(signed_out.starts_with(expected), "{signed_out}");

@@ -215,6 +215,37 @@ async fn credits_and_a_refusal_inside_a_success() {
     has(&asked[1], &[&credits("unlimited")]);
 }
 
+/// moto deletes what is not there.
+#[tokio::test]
+async fn an_endpoint_that_is_not_there() {
+    let canned = Canned::start([Answer(
+        200,
+        XML,
+        r#"<?xml version="1.0" encoding="UTF-8"?>
+<DeleteVpcEndpointsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">
+  <requestId>b5a0e7ab-1b1c-4d5e-8f0a-000000000007</requestId>
+  <unsuccessful>
+    <item>
+      <resourceId>vpce-0123456789abcdef0</resourceId>
+      <error>
+        <code>InvalidVpcEndpoint.NotFound</code>
+        <message>The Vpc Endpoint Id 'vpce-0123456789abcdef0' does not exist</message>
+      </error>
+    </item>
+  </unsuccessful>
+</DeleteVpcEndpointsResponse>"#,
+    )]);
+    let aws = &*behind(&canned).await;
+    let endpoint = "vpce-0123456789abcdef0".to_owned();
+    let missing = refused(aws, DeleteVpcEndpoint { endpoint }).await;
+    assert!(missing.is_not_found(), "{missing}");
+    let delete = "Action=DeleteVpcEndpoints";
+    has(
+        &canned.asked()[0],
+        &[delete, "VpcEndpointId.1=vpce-0123456789abcdef0"],
+    );
+}
+
 #[tokio::test]
 async fn the_free_tier_s_balance() {
     let canned = Canned::start([Answer(

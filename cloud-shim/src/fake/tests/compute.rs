@@ -196,7 +196,7 @@ async fn templates_are_checked() {
             "InvalidUserData.Malformed",
         ),
         (
-            with("hops", &|data| data.metadata_hops = 0),
+            with("hops", &|data| data.metadata_hops = 65),
             "InvalidParameterValue",
         ),
         (
@@ -209,7 +209,7 @@ async fn templates_are_checked() {
         ),
         (
             with("interface", &|data| {
-                data.interface = LaunchInterface::Existing("eni-00000000000000000".into())
+                data.interface = LaunchInterface::Existing("eni-00000000000000000".into());
             }),
             "InvalidNetworkInterfaceID.NotFound",
         ),
@@ -836,6 +836,55 @@ async fn a_scheduled_action_works_by_the_clock_of_its_zone() {
     it.codes(vec![
         (delete("to-1"), "ok"),
         (delete("to-1"), "ValidationError"),
+    ])
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_interface_can_be_detached() {
+    let (it, subnet, data) = launchpad().await;
+    let second = it.interface(&subnet, "10.20.13.200").await;
+    let request = CreateNetworkInterface {
+        secondary: (1..5).map(|n| format!("10.20.13.21{n}")).collect(),
+        ..it.interface_request(&subnet, "10.20.13.210")
+    };
+    let crowded = it.ok(request).await.id;
+    let with = |interface: &Id| LaunchData {
+        second_interface: Some(interface.clone()),
+        ..data.clone()
+    };
+    let too_many = template(&it, "crowd", &with(&crowded)).await;
+    let code = it.code(run(&it, &too_many, 1)).await;
+    assert_eq!(code, "InvalidInterface.IpAddressLimitExceeded");
+    let template = template(&it, "two", &with(&second)).await;
+    let started = it.ok(run(&it, &template, 1)).await.remove(0);
+    assert_eq!(started.interfaces.len(), 2);
+    assert_eq!(
+        it.code(run(&it, &template, 1)).await,
+        "InvalidNetworkInterface.InUse"
+    );
+    let nics = || DescribeNetworkInterfaces {
+        filters: vec![Filter::new("network-interface-id", &second)],
+    };
+    let attachment = it.ok(nics()).await[0].attachment.clone().unwrap().id;
+    it.ok(DetachNetworkInterface {
+        attachment: attachment.clone(),
+    })
+    .await;
+    // Not at once.
+    assert_eq!(it.ok(nics()).await[0].status, "in-use");
+    tokio::time::sleep(LONG).await;
+    assert_eq!(it.ok(nics()).await[0].status, "available");
+    assert_eq!(instance(&it, &started.id).await.interfaces.len(), 1);
+    it.codes(vec![
+        (
+            DetachNetworkInterface { attachment }.into_call(),
+            "InvalidAttachmentID.NotFound",
+        ),
+        (
+            DeleteNetworkInterface { interface: second }.into_call(),
+            "ok",
+        ),
     ])
     .await;
 }

@@ -583,7 +583,7 @@ async fn rules_of_groups_are_checked() {
         ),
         (
             Bench::group_request(&vpc, "default").into_call(),
-            "InvalidParameterValue",
+            "InvalidGroup.Reserved",
         ),
         (
             Bench::group_request(&vpc, "sg-mine").into_call(),

@@ -19,10 +19,13 @@ fn image(call: Name, image: types::Image) -> Result<Image, ApiError> {
         id: need!(call, image.image_id)?,
         name: need!(call, image.name)?,
         state: need!(call, image.state)?.as_str().to_owned(),
-        architecture: need!(call, image.architecture)?.as_str().to_owned(),
+        // moto drops that of a registered image.
+        architecture: image
+            .architecture
+            .map_or_else(String::new, |of| of.as_str().to_owned()),
         boot_mode: image.boot_mode.map(|mode| mode.as_str().to_owned()),
         ena: image.ena_support.unwrap_or(false),
-        // An image that failed or still is made may have none.
+        // An image that failed may have none.
         root_device: image.root_device_name.unwrap_or_default(),
         snapshots: mappings
             .into_iter()

@@ -12,11 +12,8 @@ use crate::sdk::{Answer, Explained as _, Name, plain};
 
 fn vpc(call: Name, vpc: types::Vpc) -> Result<Vpc, ApiError> {
     let associated = |block: &types::VpcIpv6CidrBlockAssociation| {
-        block
-            .ipv6_cidr_block_state
-            .as_ref()
-            .and_then(|state| state.state.as_ref())
-            == Some(&VpcCidrBlockStateCode::Associated)
+        let state = block.ipv6_cidr_block_state.as_ref();
+        state.and_then(|state| state.state.as_ref()) == Some(&VpcCidrBlockStateCode::Associated)
     };
     let ipv6 = vpc.ipv6_cidr_block_association_set.unwrap_or_default();
     Ok(Vpc {
@@ -165,12 +162,19 @@ plain!(Client, delete_dhcp_options(request: DeleteDhcpOptions) {
 });
 
 fn subnet(call: Name, subnet: types::Subnet) -> Result<Subnet, ApiError> {
+    // A state that is not known counts as associated: moto's is garbled.
     let associated = |block: &types::SubnetIpv6CidrBlockAssociation| {
-        block
-            .ipv6_cidr_block_state
-            .as_ref()
-            .and_then(|state| state.state.as_ref())
-            == Some(&SubnetCidrBlockStateCode::Associated)
+        let state = block.ipv6_cidr_block_state.as_ref();
+        !matches!(
+            state.and_then(|state| state.state.as_ref()),
+            None | Some(
+                SubnetCidrBlockStateCode::Associating
+                    | SubnetCidrBlockStateCode::Disassociated
+                    | SubnetCidrBlockStateCode::Disassociating
+                    | SubnetCidrBlockStateCode::Failed
+                    | SubnetCidrBlockStateCode::Failing
+            )
+        )
     };
     let ipv6 = subnet.ipv6_cidr_block_association_set.unwrap_or_default();
     Ok(Subnet {
