@@ -299,7 +299,10 @@ impl fmt::Display for Status {
             }
         )?;
         if let Some(usd) = self.usd_per_hour {
-            writeln!(f, "costs ${usd:.4} an hour as it is now")?;
+            writeln!(
+                f,
+                "costs ${usd:.4} an hour as it is now, before the free trial of nodes"
+            )?;
         }
         match self.leftovers.as_deref() {
             None => {}

@@ -2,6 +2,8 @@
 //! changed field by field, found when somebody else changed them, and stopped
 //! after every single call.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by a panic")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

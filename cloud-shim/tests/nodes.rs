@@ -1,6 +1,8 @@
 //! Nodes in a replica that is up: each has an hour at which it ends, wherever
 //! a process was stopped, and nothing of others is touched.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by a panic")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::design::{Facts, bucket_name, design};
 use crate::engine::Part;
 use crate::error::{Error, Result};
+use crate::kinds::Spec;
 use crate::loader::{self, EfiProgram, Image, Script};
 
 /// The account's number where none is known: for estimates.
@@ -31,12 +32,16 @@ pub(super) async fn facts(account: &Account, content: &Content, ipv4: bool) -> R
             caller.send(GetParameter { name }).await?
         }
     };
-    let owner = String::new();
-    let filters = vec![Filter::new("image-id", &image)];
-    let found = caller.send(DescribeImages { owner, filters }).await?;
-    let found = found.into_iter().next().ok_or_else(|| {
+    let mut found = None;
+    for owner in ["amazon", "self"] {
+        let owner = owner.to_owned();
+        let filters = vec![Filter::new("image-id", &image)];
+        let images = caller.send(DescribeImages { owner, filters }).await?;
+        found = found.or(images.into_iter().next());
+    }
+    let found = found.ok_or_else(|| {
         Error::refused(format!(
-            "there is no image {image} in {}: set bastion.image to one that is",
+            "{image} is no image of Amazon's or of this account in {}: set bastion.image to one",
             caller.region()
         ))
     })?;
@@ -78,8 +83,8 @@ fn local(config: &Config, content: &Content, account: &str) -> Result<Facts> {
     })
 }
 
-/// The parts that there shall be: their names depend on the configuration alone.
-pub(super) fn parts(config: &Config) -> Result<Vec<Part>> {
+/// The parts that there shall be, as far as the configuration alone tells.
+pub(super) fn design_without_content(config: &Config) -> Result<Vec<(Part, Spec)>> {
     let facts = Facts {
         account: NO_ACCOUNT.to_owned(),
         bastion_image: String::new(),
@@ -91,8 +96,7 @@ pub(super) fn parts(config: &Config) -> Result<Vec<Part>> {
         ipv4_wanted: false,
         now: Timestamp::now(),
     };
-    let parts = design(config, &facts)?;
-    Ok(parts.into_iter().map(|(part, _)| part).collect())
+    design(config, &facts)
 }
 
 /// The disk that nodes start from.

@@ -20,13 +20,13 @@ use self::account::Account;
 use self::args::{Cli, Command, Common, Cost as CostOptions, Loader, Node, NodeCommand, Output};
 use crate::config::nodes_advice;
 use crate::cost::Cost;
-use crate::design::design;
+use crate::design::{design, parts};
 use crate::down;
 use crate::error::{Error, Result};
 use crate::leftovers::{self, Found};
 use crate::node;
 use crate::price::rates::instance_type;
-use crate::price::{Usage, usd};
+use crate::price::{self, Usage, usd};
 use crate::status::{Bastion, Status};
 use crate::{bastion, engine};
 
@@ -90,14 +90,34 @@ async fn show_status(common: &Common) -> Result<ExitCode> {
     let account = Account::open(common).await?;
     let (context, config) = (&account.context, &account.config);
     let observed = engine::observe_all(context).await?;
-    let design: Vec<_> = gather::parts(config)?;
+    let design = gather::design_without_content(config)?;
+    let parts: Vec<_> = design.iter().map(|(part, _)| part.clone()).collect();
     let now = Timestamp::now();
-    let mut status = Status::look(context, config, now, &observed, &design).await?;
+    let mut status = Status::look(context, config, now, &observed, &parts).await?;
+    let usage = Usage::of(config, jiff::Zoned::now().date());
+    status.usd_per_hour = Some(hourly(&status, &price::estimate(config, &design, &usage)?));
     let left = leftovers::scan(context).await?;
     let strangers = left.iter().filter(|left| left.found != Found::Tagged);
     status.leftovers = Some(strangers.map(ToString::to_string).collect());
     show::result(common.output, &status);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What costs now: parts that are there, the bastion if it runs, and nodes.
+fn hourly(status: &Status, estimate: &price::Estimate) -> f64 {
+    let there = |item: &&price::Item| {
+        let is_there = status.parts.iter().any(|part| part.part == item.part);
+        is_there && (item.part != parts::BASTION.as_str() || status.bastion.is_running())
+    };
+    let of_parts: f64 = estimate
+        .items
+        .iter()
+        .filter(there)
+        .map(|it| it.per_hour)
+        .sum();
+    let live = status.nodes.iter().filter(|node| node.is_live());
+    let of_nodes = live.filter_map(|node| instance_type(&node.instance_type));
+    of_parts + of_nodes.map(|kind| kind.hour).sum::<f64>()
 }
 
 async fn show_cost(options: &CostOptions) -> Result<ExitCode> {

@@ -9,7 +9,7 @@ use super::account::Account;
 use super::args::{Output, Plan as Options};
 use super::{ask, gather, show};
 use crate::bastion;
-use crate::config::Config;
+use crate::config::{Config, Egress};
 use crate::design::design;
 use crate::engine::{Part, Plan, converge, observe_all};
 use crate::error::Result;
@@ -30,6 +30,8 @@ pub(super) struct Planned {
     max_monthly_usd: f64,
     /// Mirrors that cannot be filled with this egress, and why.
     unreachable_mirrors: Vec<(String, &'static str)>,
+    /// Container images that the bastion lacks and cannot pull.
+    missing_images: Vec<String>,
 }
 
 /// Compares what `cloud.toml` says with what is there.
@@ -44,6 +46,10 @@ pub(super) async fn plan(options: &Options) -> Result<Planned> {
     let desired = design(config, &facts)?;
     let usage = Usage::of(config, jiff::Zoned::now().date());
     let estimate = price::estimate(config, &desired, &usage)?;
+    let missing_images = match config.egress {
+        Egress::None => bastion::images_to_pull(config)?,
+        _ => Vec::new(),
+    };
     let observed = observe_all(&account.context).await?;
     Ok(Planned {
         region: account.context.caller.region().to_owned(),
@@ -51,6 +57,7 @@ pub(super) async fn plan(options: &Options) -> Result<Planned> {
         estimate,
         max_monthly_usd: config.max_monthly_usd,
         unreachable_mirrors: bastion::unreachable_mirrors(config),
+        missing_images,
         desired,
         account,
     })
@@ -88,6 +95,9 @@ impl Planned {
                 print!("{}\n{}", self.plan, self.estimate);
                 for (registry, why) in &self.unreachable_mirrors {
                     println!("The mirror of {registry} cannot be filled: {why}");
+                }
+                for image in &self.missing_images {
+                    println!("{image} cannot be pulled: put it into bastion.bundle");
                 }
             }
         }

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 
+import gaps  # noqa: F401
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
