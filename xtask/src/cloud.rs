@@ -60,7 +60,7 @@ fn bastion() -> Result<()> {
 /// The built program with its command.
 fn program(command: &str, arguments: &Arguments) -> Result<Command> {
     succeed(cargo_for_cloud("build").arg("--quiet"))?;
-    let mut program = Command::new(workspace().join("target/debug/ichor-cloud"));
+    let mut program = Command::new(workspace().join(TARGET).join("debug/ichor-cloud"));
     program.arg(command).args(&arguments.arguments);
     Ok(program)
 }
@@ -89,6 +89,10 @@ const SERVICES: [&str; 12] = [
     "aws-sdk-sts",
 ];
 
+/// Where it is built. In the folder of all others a cargo without
+/// `RUSTC_BOOTSTRAP` would have proc-macro2 built anew, and with it the SDK.
+const TARGET: &str = "target/cloud";
+
 /// A cargo for the package with the AWS SDK. Whatever is done with that package
 /// goes through here: with other flags all of the SDK is built again.
 ///
@@ -107,6 +111,6 @@ pub(crate) fn cargo_for_cloud(subcommand: &str) -> Command {
             "profile.dev.package.{service}.hint-mostly-unused=true"
         ));
     }
-    command.args(["--package", "ichor-cloud"]);
+    command.args(["--package", "ichor-cloud", "--target-dir", TARGET]);
     command
 }

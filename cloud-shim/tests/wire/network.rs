@@ -591,6 +591,14 @@ async fn endpoints_interfaces_and_tags() {
     let endpoint = endpoint.id.clone();
     done(aws, DeleteVpcEndpoint { endpoint }).await;
 
+    // IPv6 for the subnet, of which an interface can have some.
+    let block = only_vpc(aws, &vpc.id).await.ipv6.expect("a block");
+    let cidr = AssociateSubnetCidrBlock {
+        subnet: subnet.id.clone(),
+        ipv6_cidr: block.cidr.replace("/56", "/64"),
+    };
+    done(aws, cidr).await;
+
     // The bastion's interface, with its two fixed addresses.
     let group = done(
         aws,
