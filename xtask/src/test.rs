@@ -4,9 +4,8 @@ use anyhow::Result;
 use clap::Args;
 use ichor_lab::tools::{Set, Tools};
 
-use crate::cloud::cargo_for_cloud;
 use crate::steps::Steps;
-use crate::{build, cargo, firmware};
+use crate::{build, cargo, cloud, firmware};
 
 /// How far to test.
 #[derive(Debug, Args)]
@@ -65,12 +64,11 @@ fn take_all(steps: &mut Steps, options: &Options) -> Result<()> {
     if options.quick {
         return Ok(());
     }
-    steps.command(
-        "lints of the cloud shim",
-        cargo_for_cloud("clippy").args(["--all-targets", "--quiet", "--", "-D", "warnings"]),
+    let mut cloud = cloud::linted_tests();
+    steps.tests(
+        "lints and tests of the cloud shim",
+        cloud.arg("--no-fail-fast"),
     )?;
-    let mut cloud = cargo_for_cloud("test");
-    steps.tests("tests of the cloud shim", cloud.arg("--no-fail-fast"))?;
     steps.run("firmware for bare metal", build::firmware_for_bare_metal)?;
     steps.run("kernel8.img for the CM3", || build::cm3().map(drop))?;
     let lab = [

@@ -9,7 +9,7 @@ use super::show;
 use crate::api::{Cloud, GetCallerIdentity};
 use crate::config::Config;
 use crate::engine::Caller;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kinds::Context;
 use crate::node::Fleet;
 
@@ -76,7 +76,7 @@ async fn connect(common: &Common, config: &Config) -> Result<Arc<dyn Cloud>> {
 
 #[cfg(not(feature = "sdk"))]
 async fn connect(_: &Common, _: &Config) -> Result<Arc<dyn Cloud>> {
-    Err(Error::refused(
+    Err(crate::Error::refused(
         "built without the AWS SDK: build with the feature `sdk`",
     ))
 }

@@ -132,7 +132,7 @@ pub(super) enum NodeCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Show the nodes.
+    /// Show the nodes, and give each that has no end one.
     List(Common),
     /// Print the patch for Talos machine configs that names the mirrors.
     Patch(Common),

@@ -137,8 +137,9 @@ async fn nodes(command: NodeCommand) -> Result<ExitCode> {
     match command {
         NodeCommand::List(common) => {
             let account = Account::open(&common).await?;
-            let nodes = account.fleet().list().await?;
-            show::nodes(common.output, &nodes, account.fleet().now);
+            let fleet = account.fleet();
+            let nodes = fleet.tended(&mut say).await?;
+            show::nodes(common.output, &nodes, fleet.now);
             Ok(ExitCode::SUCCESS)
         }
         NodeCommand::Down { ids, common } => {

@@ -63,7 +63,7 @@ impl Resource for LoaderImage {
 
     async fn create(&self, context: &Context, part: &Part, _: &Ids, token: &str) -> Result<Id> {
         // Another content is another snapshot, while the part is the same.
-        let token = format!("{token}-{:.16}", self.sha256);
+        let token = format!("{token}-{:.12}", self.sha256);
         let upload = Upload {
             context,
             part,

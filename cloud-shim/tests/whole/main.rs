@@ -135,8 +135,11 @@ fn up_and_down_as_a_person_runs_them() {
         "{plan}"
     );
 
-    let refused = lab.fails(&mut lab.command(&["cloud-up"]));
-    assert!(refused[0].contains("--yes"), "{refused:?}");
+    // Nobody answers the question: nothing is done.
+    let refused = lab.run(&["cloud-up"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.contains("add --yes"), "{refused}");
 
     lab.ends(0, &["cloud-up", "--yes"]);
     lab.ends(0, &["cloud-plan"]);

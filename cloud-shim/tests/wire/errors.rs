@@ -162,8 +162,12 @@ async fn a_page_of_html() {
     }
     // And from moto itself.
     let aws = account(server().endpoint(), "eu-west-1", Timeouts::default()).await;
-    let filters = vec![];
-    let error = refused(&*aws, DescribeInstanceConnectEndpoints { filters }).await;
+    let (instance, unlimited) = ("i-0123456789abcdef0".to_owned(), false);
+    let request = ModifyInstanceCreditSpecification {
+        instance,
+        unlimited,
+    };
+    let error = refused(&*aws, request).await;
     assert_eq!(error.fault, Fault::Service { status: 500 });
     one_line(&error);
 }

@@ -4,6 +4,10 @@
 //!
 //! What moto is known to get wrong is not asserted.
 #![cfg(feature = "sdk")]
+#![allow(
+    clippy::cloned_ref_to_slice_refs,
+    reason = "an array shows best what is expected"
+)]
 
 mod canned;
 mod compute;
