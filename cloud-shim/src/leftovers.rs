@@ -64,6 +64,29 @@ impl fmt::Display for Leftover {
     }
 }
 
+/// Types that are looked at themselves, as EC2 calls them. The tags of what is
+/// deleted may linger, so a tag alone does not say that such a thing is there.
+const LOOKED_AT: [&str; 18] = [
+    "dhcp-options",
+    "egress-only-internet-gateway",
+    "elastic-ip",
+    "image",
+    "instance",
+    "instance-connect-endpoint",
+    "internet-gateway",
+    "launch-template",
+    "natgateway",
+    "network-interface",
+    "route-table",
+    "security-group",
+    "security-group-rule",
+    "snapshot",
+    "subnet",
+    "volume",
+    "vpc",
+    "vpc-endpoint",
+];
+
 /// States of what is gone, though AWS still shows it for an hour.
 const GONE: [&str; 4] = ["terminated", "deleted", "delete-complete", "deleting"];
 
@@ -124,39 +147,27 @@ impl Scan<'_> {
     async fn tagged_others(&mut self) -> Result<()> {
         let context = self.context;
         let caller = &context.caller;
-        let mut known = BTreeSet::new();
         let filters = context.ours();
         for instance in caller.send(DescribeInstances { filters }).await? {
             if !GONE.contains(&instance.state.as_str()) {
                 self.add("instance", &instance.id, &instance.tags, Found::Tagged);
             }
-            known.insert(instance.id);
         }
         let filters = context.ours();
         for volume in caller.send(DescribeVolumes { filters }).await? {
             if !GONE.contains(&volume.state.as_str()) {
                 self.add("volume", &volume.id, &volume.tags, Found::Tagged);
             }
-            known.insert(volume.id);
         }
         let filters = context.ours();
         for snapshot in caller.send(DescribeSnapshots { filters }).await? {
             self.add("snapshot", &snapshot.id, &snapshot.tags, Found::Tagged);
         }
-        // The kinds above leave out what is deleted; the tags of that linger.
-        const LINGER: [&str; 5] = [
-            "natgateway",
-            "instance",
-            "volume",
-            "vpc-endpoint",
-            "instance-connect-endpoint",
-        ];
+        // What else EC2 has under the tag: somebody tagged more than we make.
         let mut filters = vec![Filter::new("key", LAB_TAG)];
         filters.push(Filter::new("value", &context.lab));
         for line in caller.send(DescribeTags { filters }).await? {
-            let lingers =
-                LINGER.contains(&line.kind.as_str()) || line.kind == "spot-instances-request";
-            if !lingers && !known.contains(&line.resource) {
+            if !LOOKED_AT.contains(&line.kind.as_str()) {
                 self.add_named(&line.kind, &line.resource, String::new(), Found::Tagged);
             }
         }

@@ -42,7 +42,7 @@ impl Account {
     pub(super) async fn open(common: &Common) -> Result<Self> {
         let config = config(common)?;
         let cloud = connect(common, &config).await?;
-        let caller = Caller::new(cloud).telling(Arc::new(show::Lines));
+        let caller = Caller::new(cloud).telling(Arc::new(show::Lines::default()));
         let identity = caller.send(GetCallerIdentity {}).await?;
         Ok(Self {
             context: Context {

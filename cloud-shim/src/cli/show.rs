@@ -1,8 +1,9 @@
 //! How results and progress look.
 
 use core::fmt::Display;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,11 +16,22 @@ use crate::leftovers::Leftover;
 use crate::node::{Node, Table};
 
 /// Tells what is going on, line by line, on standard error.
-#[derive(Debug)]
-pub(super) struct Lines;
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// What was told of each thing that is waited for: once is enough.
+    waited_for: Mutex<BTreeMap<String, String>>,
+}
 
 impl Progress for Lines {
     fn on(&self, event: &Event<'_>) {
+        if let Event::Waiting { what, seen } = event {
+            let told = self.waited_for.lock();
+            let mut told = told.unwrap_or_else(PoisonError::into_inner);
+            let last = told.insert((*what).to_owned(), (*seen).to_owned());
+            if last.as_deref() == Some(*seen) {
+                return;
+            }
+        }
         eprintln!("  {event}");
     }
 }

@@ -1,8 +1,18 @@
-"""What a whole lab needs of EC2 and moto 5.2.5 lacks: Instance Connect endpoints, and what RegisterImage says
-of tags, architecture and snapshot. Written after the EC2 API reference."""
+"""What a whole lab needs of EC2 and moto 5.2.5 lacks. Written after the EC2 API reference:
+
+- Instance Connect endpoints
+- tags of DHCP options
+- descriptions of rules whose peer is a group or a prefix list
+- of gateway endpoints the filter by id, and the route in a table that is added later
+- what RegisterImage says of tags, architecture and snapshot
+"""
+
+import inspect
 
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
+from moto.ec2.models.security_groups import SecurityGroupRule
+from moto.ec2.models.vpcs import VPCEndPoint
 from moto.ec2.responses import EC2Response
 from moto.ec2.utils import add_tag_specification
 from moto.moto_api._internal import mock_random
@@ -38,7 +48,12 @@ def create_instance_connect_endpoint(response):
 
 def passes(endpoint, filters):
     tags = {tag["Key"]: tag["Value"] for tag in endpoint["Tags"]}
-    fields = {"vpc-id": endpoint["VpcId"], "subnet-id": endpoint["SubnetId"], "state": endpoint["State"]}
+    fields = {
+        "instance-connect-endpoint-id": endpoint["InstanceConnectEndpointId"],
+        "state": endpoint["State"],
+        "subnet-id": endpoint["SubnetId"],
+        "vpc-id": endpoint["VpcId"],
+    }
     for name, values in filters.items():
         value = tags.get(name[4:]) if name.startswith("tag:") else fields[name]
         if value not in values:
@@ -84,7 +99,55 @@ def register_image(response):
     return result
 
 
+rule_made = SecurityGroupRule.__init__
+
+
+def make_rule(rule, *arguments, **named):
+    rule_made(rule, *arguments, **named)
+    given = inspect.signature(rule_made).bind(rule, *arguments, **named).arguments
+    prefix_list = given.get("prefix_list_id") or {}
+    peers = (rule.ip_range, rule.source_group, prefix_list)
+    rule.told = next((peer["Description"] for peer in peers if "Description" in peer), None)
+
+
+SecurityGroupRule.__init__ = make_rule
+SecurityGroupRule.description = property(lambda rule: rule.told)
+
+endpoint_field = VPCEndPoint.get_filter_value
+VPCEndPoint.get_filter_value = lambda endpoint, name, *rest: (
+    endpoint.id if name == "vpc-endpoint-id" else endpoint_field(endpoint, name, *rest)
+)
+
+modified = EC2Response.modify_vpc_endpoint
+
+
+def modify_vpc_endpoint(response):
+    result = modified(response)
+    backend = response.ec2_backend
+    endpoint = backend.vpc_end_points[response._get_param("VpcEndpointId")]
+    for table in response._get_param("AddRouteTableIds", []):
+        backend.create_route(
+            table,
+            None,
+            gateway_id=endpoint.id,
+            destination_prefix_list_id=endpoint.destination_prefix_list_id,
+        )
+    return result
+
+
+made_options = EC2Response.create_dhcp_options
+
+
+def create_dhcp_options(response):
+    result = made_options(response)
+    options = result.result["DhcpOptions"]
+    options.add_tags({tag["Key"]: tag["Value"] for tag in tags_of(response, "dhcp-options")})
+    return result
+
+
 for method in (
+    create_dhcp_options,
+    modify_vpc_endpoint,
     create_instance_connect_endpoint,
     describe_instance_connect_endpoints,
     delete_instance_connect_endpoint,

@@ -27,7 +27,7 @@ def client(service, region):
 
 def plain(value):
     # Bodies of objects are streams, times are objects.
-    return value.read().decode() if hasattr(value, "read") else str(value)
+    return value.read().decode(errors="replace") if hasattr(value, "read") else str(value)
 
 
 for line in sys.stdin:

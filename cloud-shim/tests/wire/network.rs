@@ -494,12 +494,6 @@ async fn security_groups_rule_by_rule() {
         rules.sort();
         rules
     };
-    // moto drops the description where the other side is a group or a list.
-    for rule in inward.iter_mut().chain(&mut outward) {
-        if matches!(rule.peer, Peer::Group(_) | Peer::PrefixList(_)) {
-            rule.description.clear();
-        }
-    }
     inward.sort();
     outward.sort();
     assert_eq!(of(Direction::Ingress), inward);
