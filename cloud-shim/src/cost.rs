@@ -96,14 +96,27 @@ impl Cost {
         usage: &Usage,
         ask_aws: bool,
     ) -> Result<Self> {
+        let mut cost = Self::offline(config, parts, usage, String::new())?;
+        cost.free_tier = FreeTier::ask(caller).await;
+        if ask_aws {
+            cost.spent = Some(Spent::ask(caller, usage.today).await?);
+        }
+        Ok(cost)
+    }
+
+    /// Reckons without asking AWS; `why` it is not asked.
+    ///
+    /// # Errors
+    ///
+    /// A type without a known price.
+    pub fn offline(
+        config: &Config,
+        parts: &[(Part, Spec)],
+        usage: &Usage,
+        why: String,
+    ) -> Result<Self> {
         let plan = price::estimate(config, parts, usage)?;
         let sessions = price::sessions(config, &plan, usage)?;
-        let free_tier = FreeTier::ask(caller).await;
-        let spent = if ask_aws {
-            Some(Spent::ask(caller, usage.today).await?)
-        } else {
-            None
-        };
         Ok(Self {
             lab: config.lab.clone(),
             region: config.region.clone(),
@@ -112,8 +125,8 @@ impl Cost {
             warnings: config.warnings(),
             plan,
             sessions,
-            free_tier,
-            spent,
+            free_tier: FreeTier::Unknown(why),
+            spent: None,
         })
     }
 }

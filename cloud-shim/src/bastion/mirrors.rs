@@ -44,11 +44,18 @@ pub fn unreachable_mirrors(config: &Config) -> Vec<(String, &'static str)> {
 /// CDN of the others does is not known.
 const IPV4_ONLY: [&str; 1] = ["ghcr.io"];
 
-/// A patch of a Talos machine config: pull through the bastion's mirrors. A
-/// node that finds a mirror silent asks the registry itself, as far as its
-/// network lets it. Name servers come by DHCP.
+/// The VPC's own time server. It needs no rule of a security group; the
+/// servers on the internet that Talos asks by default are out of its reach, and
+/// it starts nothing before it knows the time.
+const TIME_SERVER: &str = "169.254.169.123";
+
+/// A patch of a Talos machine config: the VPC's time, and pulls through the
+/// bastion's mirrors. A node that finds a mirror silent asks the registry
+/// itself, as far as its network lets it. Name servers come by DHCP.
 pub fn talos_patch(config: &Config) -> String {
-    let mut text = String::from("machine:\n  registries:\n    mirrors:");
+    let mut text = format!(
+        "machine:\n  time:\n    servers:\n      - {TIME_SERVER}\n  registries:\n    mirrors:"
+    );
     if config.mirrors.is_empty() {
         text.push_str(" {}");
     }

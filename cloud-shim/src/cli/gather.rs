@@ -58,6 +58,11 @@ pub(super) async fn facts(account: &Account, content: &Content, ipv4: bool) -> R
     Ok(facts)
 }
 
+/// What can be known without asking AWS: enough to reckon what it costs.
+pub(super) fn offline(config: &Config, content: &Content) -> Result<Facts> {
+    local(config, content, NO_ACCOUNT)
+}
+
 /// What files and the configuration tell.
 fn local(config: &Config, content: &Content, account: &str) -> Result<Facts> {
     let mut config = config.clone();

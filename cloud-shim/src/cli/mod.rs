@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use self::account::Account;
 use self::args::{Cli, Command, Common, Cost as CostOptions, Loader, Node, NodeCommand, Output};
-use crate::config::nodes_advice;
+use crate::config::{Config, nodes_advice};
 use crate::cost::Cost;
 use crate::design::{design, parts};
 use crate::down;
@@ -121,13 +121,23 @@ fn hourly(status: &Status, estimate: &price::Estimate) -> f64 {
 }
 
 async fn show_cost(options: &CostOptions) -> Result<ExitCode> {
-    let account = Account::open(&options.common).await?;
-    let facts = gather::facts(&account, &options.content, false).await?;
-    let config = &account.config;
-    let parts = design(config, &facts)?;
-    let usage = Usage::of(config, jiff::Zoned::now().date());
-    let caller = &account.context.caller;
-    let cost = Cost::look(caller, config, &parts, &usage, options.ask_aws).await?;
+    let usage = |config| Usage::of(config, jiff::Zoned::now().date());
+    let cost = match Account::open(&options.common).await {
+        Ok(account) => {
+            let facts = gather::facts(&account, &options.content, false).await?;
+            let config = &account.config;
+            let parts = design(config, &facts)?;
+            let caller = &account.context.caller;
+            Cost::look(caller, config, &parts, &usage(config), options.ask_aws).await?
+        }
+        // What AWS would add is nice to have, unless it was asked for.
+        Err(Error::Api(error)) if !options.ask_aws => {
+            let config = Config::read(options.common.config.as_deref())?;
+            let parts = design(&config, &gather::offline(&config, &options.content)?)?;
+            Cost::offline(&config, &parts, &usage(&config), error.to_string())?
+        }
+        Err(error) => return Err(error),
+    };
     show::result(options.common.output, &cost);
     Ok(ExitCode::SUCCESS)
 }

@@ -292,7 +292,10 @@ fn talos_patch_names_each_mirror() -> Result<()> {
             (registry.clone(), json!({ "endpoints": [endpoint] }))
         });
         let mirrors: Value = endpoints.collect::<serde_json::Map<_, _>>().into();
-        let expected = json!({ "machine": { "registries": { "mirrors": mirrors } } });
+        let expected = json!({ "machine": {
+            "time": { "servers": ["169.254.169.123"] },
+            "registries": { "mirrors": mirrors },
+        } });
         assert_eq!(yaml(&tools, &path)?, expected);
     }
     Ok(())
