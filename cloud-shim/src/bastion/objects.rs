@@ -171,7 +171,7 @@ fn named(error: Error, key: &str, folder: &Path) -> Error {
     match error {
         Error::Refused(why) => Error::Refused(format!("{key}: {why}")),
         Error::Io { path, source } if path == folder => Error::Refused(format!(
-            "{key} = {:?}: {source}",
+            "{key} = {:?}: {source}: name in cloud.toml a folder that is there",
             folder.display().to_string()
         )),
         other => other,
