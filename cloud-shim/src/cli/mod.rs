@@ -35,7 +35,14 @@ const SOMETHING_TO_DO: u8 = 2;
 
 /// Runs the command that was asked for.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // Not clap's 2: with that, `cloud-plan` says something else.
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

@@ -178,6 +178,8 @@ fn what_is_wrong_is_one_clear_line() {
     let moto = Moto::start();
     let lab = Lab::new("errors", moto.endpoint(), "");
     let plan = |lab: &Lab| lab.command(&["cloud-plan"]);
+    // Not 2, which says that there is something to do.
+    lab.ends(1, &["cloud-plan", "--no-such-flag"]);
     let one = |errors: Vec<String>, words: &str| {
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert!(errors[0].contains(words), "{errors:?}");
