@@ -239,13 +239,17 @@ async fn nobody_answers() {
     }
 }
 
+/// Set in a process that [`connected`] starts.
+const CHILD: &str = "WIRE_TESTS_CHILD";
+
 /// Runs [`connect_by_the_environment`] in a process with these variables and
 /// no others, and gives what it prints.
 fn connected(variables: &[(&str, &str)]) -> String {
     let output = Command::new(std::env::current_exe().expect("a test knows its program"))
-        .args(["--exact", "errors::connect_by_the_environment"])
-        .args(["--ignored", "--nocapture"])
+        .args(["--exact", "errors::the_environment_says_where_and_who"])
+        .arg("--nocapture")
         .env_clear()
+        .env(CHILD, "")
         .envs([
             ("AWS_EC2_METADATA_DISABLED", "true"),
             ("AWS_CONFIG_FILE", "/nonexistent/config"),
@@ -260,8 +264,6 @@ fn connected(variables: &[(&str, &str)]) -> String {
     line.to_owned()
 }
 
-#[tokio::test]
-#[ignore = "run by `the_environment_says_where_and_who`, with variables of its own"]
 async fn connect_by_the_environment() {
     let options = Options {
         profile: std::env::var("TEST_PROFILE").ok(),
@@ -281,8 +283,12 @@ async fn connect_by_the_environment() {
     }
 }
 
-#[test]
-fn the_environment_says_where_and_who() {
+/// The environment is a process's own: so the test starts itself anew.
+#[tokio::test]
+async fn the_environment_says_where_and_who() {
+    if std::env::var_os(CHILD).is_some() {
+        return connect_by_the_environment().await;
+    }
     let endpoint = ("AWS_ENDPOINT_URL", server().endpoint());
     let key = ("AWS_ACCESS_KEY_ID", "AKIATESTING");
     let secret = ("AWS_SECRET_ACCESS_KEY", "sesame");
