@@ -10,10 +10,12 @@ mod boot;
 mod cm3;
 mod http;
 mod load;
+mod process;
 mod report;
 mod row;
 mod summary;
 mod table;
+mod tftp;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -35,7 +37,7 @@ use crate::steps::succeed;
 use crate::{cargo, workspace};
 
 /// All rows, kind by kind.
-static ROWS: &[&[Row]] = &[http::ROWS];
+static ROWS: &[&[Row]] = &[http::ROWS, tftp::ROWS, process::ROWS];
 
 /// What to measure, and how.
 #[derive(Debug, Args)]
@@ -65,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let rows = chosen(&options.rows, options.quick)?;
     if options.list {
         for row in rows {
-            println!("{:16} {}", row.name, row.about);
+            println!("{:18} {}", row.name, row.about);
         }
         return Ok(());
     }
