@@ -28,11 +28,13 @@ pub enum Set {
     /// cloud-init, docker-compose, docker-registry, skopeo and shellcheck, to try out what the
     /// bastion in AWS is given.
     Bastion,
+    /// valgrind, to count instructions.
+    Valgrind,
 }
 
 impl Set {
     /// Every set.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Boot,
         Self::Clients,
         Self::Images,
@@ -45,6 +47,7 @@ impl Set {
         Self::PiFirmware,
         Self::Filesystems,
         Self::Bastion,
+        Self::Valgrind,
     ];
     /// What the demo and the end-to-end tests use.
     pub const LAB: [Self; 3] = [Self::Boot, Self::Clients, Self::Images];
@@ -63,6 +66,7 @@ impl Set {
             Self::PiFirmware => &PI_FIRMWARE,
             Self::Filesystems => &FILESYSTEMS,
             Self::Bastion => &BASTION,
+            Self::Valgrind => &VALGRIND,
         }
     }
 }
@@ -419,6 +423,17 @@ static BASTION: Spec = Spec {
         "Fedora",
         "sudo dnf install cloud-init docker-compose docker-distribution skopeo ShellCheck",
     )],
+};
+
+static VALGRIND: Spec = Spec {
+    name: "valgrind",
+    origin: Origin::Machine,
+    packages: &[Package("valgrind")],
+    probes: &[probe("valgrind", "--version", "valgrind-")],
+    elsewhere: &[
+        ("Fedora", "sudo dnf install valgrind"),
+        ("Arch", "sudo pacman -S valgrind"),
+    ],
 };
 
 const RUSTUP_MUSL: &[(&str, &str)] = &[(
