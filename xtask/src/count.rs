@@ -269,7 +269,7 @@ fn worse(counts: &Counts, before: &Counts, tolerance: f64) -> Vec<String> {
 
 /// In percent.
 fn change(now: f64, then: f64) -> f64 {
-    (now / then - 1.0) * 100.0
+    (now - then) / then * 100.0
 }
 
 fn to_json(counts: &Counts, conditions: &Conditions) -> Value {
