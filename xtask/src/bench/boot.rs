@@ -263,14 +263,19 @@ impl Rig for Boots {
         let together = loop {
             let folder = format!("{run}-{contender}");
             let together = self.boot(contender, &self.folder.join(folder))?;
-            if together.others <= DISTURBED || attempt == attempts {
+            if together.others <= DISTURBED {
                 break together;
             }
+            let again = attempt < attempts;
             print!(
-                "   {contender} disturbed by {:.2} processors at other work, taken again",
-                together.others
+                "   {contender} disturbed by {:.2} processors at other work{}",
+                together.others,
+                if again { ", taken again" } else { ":" }
             );
             let _ = std::io::stdout().flush();
+            if !again {
+                break together;
+            }
             attempt += 1;
         };
         let init = Span::to_init(&together.boots);
