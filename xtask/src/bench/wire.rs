@@ -1,6 +1,7 @@
 //! What the rows of HTTP and TFTP share: a cable, files, and servers that run one at a time.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -8,10 +9,21 @@ use ichor_lab::checksum::sha256;
 use ichor_lab::link::{Link, Offloads};
 use ichor_lab::servers::{Ground, Running, Server, write_files};
 
-use super::row::{Bench, Cpu, Meter, Sample};
+use super::row::{Bench, Meter, Sample};
+
+const GB: f64 = 1e9;
+const MB: f64 = 1e6;
+
+/// How often a transfer of `seconds` goes into one sample, so that starts and ends
+/// hardly count in it.
+pub(super) fn times(seconds: f64, quick: bool) -> usize {
+    let sample = if quick { 0.4 } else { 1.5 };
+    // At most what goes onto curl's command line.
+    (sample / seconds.max(1e-3)).ceil().clamp(1.0, 200.0) as usize
+}
 
 /// What every server has to answer before it is measured.
-const SMALL: &str = "ready";
+pub(super) const SMALL: &str = "ready";
 
 /// A cable between the servers' side and the clients', and what they serve.
 pub(super) struct Wire {
@@ -29,8 +41,12 @@ impl Wire {
             data: bench.folder.join("data"),
             folder: bench.folder.join("servers"),
         };
-        fs::create_dir_all(&ground.folder)
-            .with_context(|| format!("cannot create {}", ground.folder.display()))?;
+        // A matchbox folder without these two is complained about.
+        let [groups, profiles] = ["groups", "profiles"].map(|part| ground.data.join(part));
+        for folder in [&ground.folder, &groups, &profiles] {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+        }
         write_files(&ground.data, SMALL, 1, 512)?;
         Ok(Self {
             link: Link::lay(&bench.tools, offloads)?,
@@ -53,27 +69,40 @@ impl Wire {
         server.start(&self.ground, &self.link, (self.scheme, SMALL))
     }
 
-    /// Fetches a file once from each contender and compares every byte.
-    pub(super) fn check(&self, contenders: &[&str], file: &str) -> Result<()> {
-        let path = self.ground.data.join("assets").join(file);
-        let open = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-        let want = sha256(open)?;
+    /// Starts one of the contenders and waits for nothing.
+    pub(super) fn launch(&self, contender: &str) -> Result<Running> {
+        Server::named(contender)?.launch(&self.ground, &self.link)
+    }
+
+    /// Runs `work` on a thread whose sockets are the clients'.
+    pub(super) fn as_client<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        self.link.client.inside(work)
+    }
+
+    /// Fetches a file once from each contender, by the client that `fetch` makes to
+    /// write it to a path, and compares every byte.
+    pub(super) fn check(
+        &self,
+        contenders: &[&str],
+        file: &str,
+        fetch: impl Fn(&Running, &Path) -> Result<Command>,
+    ) -> Result<()> {
+        let sum = |path: &Path| -> Result<String> {
+            let cannot = || format!("cannot read {}", path.display());
+            sha256(File::open(path).with_context(cannot)?).with_context(cannot)
+        };
+        let want = sum(&self.ground.data.join("assets").join(file))?;
+        let fetched = self.ground.folder.join("fetched");
         for contender in contenders {
             let running = self.start(contender)?;
-            let mut curl = self.client("curl")?;
-            curl.args(["--silent", "--fail", "--max-time", "60"])
-                .arg(running.server.url(self.scheme, file))
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped());
-            let mut curl = curl.spawn().context("cannot run curl")?;
-            let stdout = curl.stdout.take().context("no output")?;
-            let got = sha256(stdout);
-            let ended = curl.wait()?;
+            let last_words = || format!("{contender}'s last words:\n{}", running.last_words());
+            finish(&mut fetch(&running, &fetched)?).with_context(last_words)?;
             ensure!(
-                ended.success() && got? == want,
-                "{contender} serves {file} wrong or not at all (curl: {ended}):\n{}",
-                running.last_words()
+                sum(&fetched)? == want,
+                "{contender} serves {file} wrong; {}",
+                last_words()
             );
+            fs::remove_file(&fetched)?;
         }
         Ok(())
     }
@@ -134,21 +163,38 @@ fn transfer(line: &str) -> Option<Transfer> {
     })
 }
 
-/// Runs `work` on a server and counts what it takes; `work` returns the value, the
-/// amount of work and further figures.
-pub(super) fn metered(
-    running: &Running,
-    work: impl FnOnce() -> Result<(f64, f64, Vec<(&'static str, f64)>)>,
-) -> Result<Sample> {
+/// What a client did with a server.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Work {
+    /// In the row's unit.
+    pub value: f64,
+    /// How much of [`super::row::Row::per`] it was.
+    pub amount: f64,
+    pub figures: Vec<(&'static str, f64)>,
+}
+
+impl Work {
+    /// So many bytes in so many seconds.
+    pub(super) fn of_bytes(bytes: usize, seconds: f64) -> Self {
+        let bytes = bytes as f64;
+        Self {
+            value: bytes / MB / seconds,
+            amount: bytes / GB,
+            figures: Vec::new(),
+        }
+    }
+}
+
+/// Runs `work` with a server and counts what it takes.
+pub(super) fn metered(running: &Running, work: impl FnOnce() -> Result<Work>) -> Result<Sample> {
     let meter = Meter::start(running.pid())?;
-    let (value, amount, figures) =
-        work().with_context(|| format!("its last words:\n{}", running.last_words()))?;
-    let (cpu, peak): (Cpu, u64) = meter.stop(amount)?;
+    let work = work().with_context(|| format!("its last words:\n{}", running.last_words()))?;
+    let (cpu, peak) = meter.stop(work.amount)?;
     Ok(Sample {
-        value,
+        value: work.value,
         cpu: Some(cpu),
         peak_memory: Some(peak),
-        figures,
+        figures: work.figures,
     })
 }
 
