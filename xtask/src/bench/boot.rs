@@ -122,12 +122,7 @@ struct Together {
 impl Boots {
     fn set_up(bench: &Bench, (name, count): (&str, u8), probe: bool) -> Result<Box<dyn Rig>> {
         let folder = bench.folder.join(name);
-        let nodes: Vec<Node> = (1..=count)
-            .map(|number| Node {
-                mac: format!("52:54:00:00:00:{number:02x}"),
-                hostname: lab::node_name(number),
-            })
-            .collect();
+        let nodes = lab::nodes(count);
         let data = DataFolder::build(&folder.join("data"), &bench.tools, SERVER, &nodes)?;
         Ok(Box::new(Self {
             tools: bench.tools.clone(),

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,8 +18,6 @@ use ichor_lab::tools::{Asset, Set, Tools};
 
 use super::row::{Bench, Needs, Rig, Row, Sample, Unit};
 use crate::build;
-use crate::cargo;
-use crate::steps::succeed;
 
 const ICHOR: &str = "ichor";
 const LINUX: &str = "Linux";
@@ -98,6 +96,8 @@ enum Place {
 
 struct Cm3 {
     tools: Tools,
+    /// The `ichor` that Linux fetches from.
+    server: PathBuf,
     built: Built,
     work: Work,
     place: Place,
@@ -106,10 +106,9 @@ struct Cm3 {
 impl Cm3 {
     fn set_up(bench: &Bench, work: Work, place: Place) -> Result<Box<dyn Rig>> {
         build::cm3()?;
-        // The server that Linux fetches from.
-        succeed(cargo().args(["build", "--quiet", "--package", "ichor-bastion"]))?;
         Ok(Box::new(Self {
             tools: bench.tools.clone(),
+            server: bench.ichor.clone(),
             built: cm3::built()?,
             work,
             place,
@@ -148,7 +147,8 @@ impl Cm3 {
 
     /// Linux is a client; ichor as a process serves it.
     fn linux(&self) -> Result<f64> {
-        let mut lab = Lab::new("bench-cm3-linux", 1)?.quiet();
+        let lab = Lab::new("bench-cm3-linux", 1)?.quiet();
+        let mut lab = lab.with_program(&self.server);
         lab.data().write(FILE, content())?;
         lab.serve()?;
         let port = lab.switch().port("watcher");
