@@ -46,7 +46,7 @@ pub(crate) struct Options {
     /// How often each contender is measured [default: 5; with --quick 2].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: Option<u32>,
-    /// A look in about a minute: smaller amounts, and no row that boots machines unless named.
+    /// A look in a minute or two: smaller amounts, and no slow row unless named.
     #[arg(long)]
     pub quick: bool,
     /// Write all samples, with machine, versions and commit, to this file.

@@ -11,8 +11,8 @@ use ichor_lab::servers::{Ground, Running, Server, write_files};
 
 use super::row::{Bench, Meter, Sample};
 
-const GB: f64 = 1e9;
-const MB: f64 = 1e6;
+pub(super) const GB: f64 = 1e9;
+pub(super) const MB: f64 = 1e6;
 
 /// How often a transfer of `seconds` goes into one sample, so that starts and ends
 /// hardly count in it.
@@ -25,6 +25,24 @@ pub(super) fn times(seconds: f64, quick: bool) -> usize {
 /// What every server has to answer before it is measured.
 pub(super) const SMALL: &str = "ready";
 
+/// What the servers of all rows share, and [`SMALL`] for them to serve.
+pub(super) fn ground(bench: &Bench) -> Result<Ground> {
+    let ground = Ground {
+        tools: bench.tools.clone(),
+        ichor: bench.ichor.clone(),
+        data: bench.folder.join("data"),
+        folder: bench.folder.join("servers"),
+    };
+    // A matchbox folder without these two is complained about.
+    let [groups, profiles] = ["groups", "profiles"].map(|part| ground.data.join(part));
+    for folder in [&ground.folder, &groups, &profiles] {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    write_files(&ground.data, SMALL, 1, 512)?;
+    Ok(ground)
+}
+
 /// A cable between the servers' side and the clients', and what they serve.
 pub(super) struct Wire {
     link: Link,
@@ -35,19 +53,7 @@ pub(super) struct Wire {
 impl Wire {
     /// Lays it; files are served by `scheme`, `http` or `tftp`.
     pub(super) fn lay(bench: &Bench, offloads: Offloads, scheme: &'static str) -> Result<Self> {
-        let ground = Ground {
-            tools: bench.tools.clone(),
-            ichor: bench.ichor.clone(),
-            data: bench.folder.join("data"),
-            folder: bench.folder.join("servers"),
-        };
-        // A matchbox folder without these two is complained about.
-        let [groups, profiles] = ["groups", "profiles"].map(|part| ground.data.join(part));
-        for folder in [&ground.folder, &groups, &profiles] {
-            fs::create_dir_all(folder)
-                .with_context(|| format!("cannot create {}", folder.display()))?;
-        }
-        write_files(&ground.data, SMALL, 1, 512)?;
+        let ground = ground(bench)?;
         Ok(Self {
             link: Link::lay(&bench.tools, offloads)?,
             ground,
