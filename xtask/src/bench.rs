@@ -4,9 +4,7 @@
 //! contender after the other, round by round, so that whatever else happens on
 //! the machine meets all of them alike.
 
-#[allow(dead_code, reason = "to become rows")]
 mod boot;
-#[allow(dead_code, reason = "to become rows")]
 mod cm3;
 mod http;
 mod load;
@@ -37,7 +35,7 @@ use crate::steps::succeed;
 use crate::{cargo, workspace};
 
 /// All rows, kind by kind.
-static ROWS: &[&[Row]] = &[http::ROWS, tftp::ROWS, process::ROWS];
+static ROWS: &[&[Row]] = &[http::ROWS, tftp::ROWS, process::ROWS, boot::ROWS, cm3::ROWS];
 
 /// What to measure, and how.
 #[derive(Debug, Args)]
