@@ -21,6 +21,7 @@ pub mod node;
 pub mod offer;
 mod pcap;
 pub mod peers;
+pub mod priority;
 pub mod push;
 pub mod qemu;
 mod queue;
