@@ -4,6 +4,7 @@
 //! matchbox would take to make them.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
@@ -54,7 +55,8 @@ impl Peers {
             dnsmasq.arg("--no-ping");
         }
         let dnsmasq = Service::start(netns.enter(&dnsmasq)?, &folder.join("dnsmasq.log"))?;
-        let nginx = nginx(tools, data, node, folder)?;
+        write_answers(data, node, folder)?;
+        let nginx = nginx(tools, SERVER, (folder, data.path()), folder)?;
         let nginx = Service::start(netns.enter(&nginx)?, &folder.join("nginx.log"))?;
         Ok(Self { dnsmasq, nginx })
     }
@@ -75,22 +77,30 @@ impl Peers {
     }
 }
 
-/// nginx as one process, which ends when it is told to.
-fn nginx(tools: &Tools, data: &DataFolder, node: &Node, folder: &Path) -> Result<Command> {
-    let write = |name: &str, content: String| {
-        let path = folder.join(name);
-        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
-    };
+/// Writes into `folder` what matchbox would answer.
+fn write_answers(data: &DataFolder, node: &Node, folder: &Path) -> Result<()> {
     let args = data.kernel_args().join(" ");
     write(
-        "boot.ipxe",
-        format!("#!ipxe\nkernel /assets/vmlinuz {args}\ninitrd /assets/initramfs\nboot\n"),
+        &folder.join("boot.ipxe"),
+        &format!("#!ipxe\nkernel /assets/vmlinuz {args}\ninitrd /assets/initramfs\nboot\n"),
     )?;
-    write("generic", DataFolder::config_of(node))?;
-    let (here, assets) = (folder.display(), data.path().display());
+    write(&folder.join("generic"), &DataFolder::config_of(node))
+}
+
+/// nginx as one process, which ends when it is told to. It listens on port 8080
+/// of `address`, serves `root`, and `/assets/` out of `assets`; its own files go to
+/// `folder`.
+pub(crate) fn nginx(
+    tools: &Tools,
+    address: Ipv4Addr,
+    (root, assets): (&Path, &Path),
+    folder: &Path,
+) -> Result<Command> {
+    let (here, root, assets) = (folder.display(), root.display(), assets.display());
+    let config = folder.join("nginx.conf");
     write(
-        "nginx.conf",
-        format!(
+        &config,
+        &format!(
             r#"daemon off;
 master_process off;
 user root;
@@ -107,8 +117,8 @@ http {{
     uwsgi_temp_path "{here}/uwsgi";
     scgi_temp_path "{here}/scgi";
     server {{
-        listen {SERVER}:8080;
-        root "{here}";
+        listen {address}:8080;
+        root "{root}";
         location /assets/ {{ root "{assets}"; }}
     }}
 }}
@@ -116,12 +126,13 @@ http {{
         ),
     )?;
     let mut nginx = tools.command("nginx")?;
-    nginx
-        .args(["-e", "stderr", "-p"])
-        .arg(folder)
-        .arg("-c")
-        .arg(folder.join("nginx.conf"));
+    nginx.args(["-e", "stderr", "-p"]).arg(folder).arg("-c");
+    nginx.arg(config);
     Ok(nginx)
+}
+
+fn write(path: &Path, content: &str) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A path in `folder` where nothing is.

@@ -135,6 +135,7 @@ impl Tools {
             Set::Boot,
             Set::Clients,
             Set::Peers,
+            Set::Load,
             Set::Capture,
             Set::Filesystems,
             Set::Bastion,

@@ -1,0 +1,168 @@
+//! What the rows of HTTP and TFTP share: a cable, files, and servers that run one at a time.
+
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use ichor_lab::checksum::sha256;
+use ichor_lab::link::{Link, Offloads};
+use ichor_lab::servers::{Ground, Running, Server, write_files};
+
+use super::row::{Bench, Cpu, Meter, Sample};
+
+/// What every server has to answer before it is measured.
+const SMALL: &str = "ready";
+
+/// A cable between the servers' side and the clients', and what they serve.
+pub(super) struct Wire {
+    link: Link,
+    ground: Ground,
+    scheme: &'static str,
+}
+
+impl Wire {
+    /// Lays it; files are served by `scheme`, `http` or `tftp`.
+    pub(super) fn lay(bench: &Bench, offloads: Offloads, scheme: &'static str) -> Result<Self> {
+        let ground = Ground {
+            tools: bench.tools.clone(),
+            ichor: bench.ichor.clone(),
+            data: bench.folder.join("data"),
+            folder: bench.folder.join("servers"),
+        };
+        fs::create_dir_all(&ground.folder)
+            .with_context(|| format!("cannot create {}", ground.folder.display()))?;
+        write_files(&ground.data, SMALL, 1, 512)?;
+        Ok(Self {
+            link: Link::lay(&bench.tools, offloads)?,
+            ground,
+            scheme,
+        })
+    }
+
+    /// Writes files to serve, unless an earlier row did: `name`, or `name/0` and so on.
+    pub(super) fn files(&self, name: &str, count: usize, bytes: usize) -> Result<()> {
+        if self.ground.data.join("assets").join(name).exists() {
+            return Ok(());
+        }
+        write_files(&self.ground.data, name, count, bytes)
+    }
+
+    /// Starts one of the contenders and waits until it serves.
+    pub(super) fn start(&self, contender: &str) -> Result<Running> {
+        let server = Server::named(contender)?;
+        server.start(&self.ground, &self.link, (self.scheme, SMALL))
+    }
+
+    /// Fetches a file once from each contender and compares every byte.
+    pub(super) fn check(&self, contenders: &[&str], file: &str) -> Result<()> {
+        let path = self.ground.data.join("assets").join(file);
+        let open = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let want = sha256(open)?;
+        for contender in contenders {
+            let running = self.start(contender)?;
+            let mut curl = self.client("curl")?;
+            curl.args(["--silent", "--fail", "--max-time", "60"])
+                .arg(running.server.url(self.scheme, file))
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped());
+            let mut curl = curl.spawn().context("cannot run curl")?;
+            let stdout = curl.stdout.take().context("no output")?;
+            let got = sha256(stdout);
+            let ended = curl.wait()?;
+            ensure!(
+                ended.success() && got? == want,
+                "{contender} serves {file} wrong or not at all (curl: {ended}):\n{}",
+                running.last_words()
+            );
+        }
+        Ok(())
+    }
+
+    /// A client's program, to be run at its end of the cable.
+    pub(super) fn client(&self, program: &str) -> Result<Command> {
+        self.link.client.command(program)
+    }
+
+    /// A `curl` that prints, for each transfer, its seconds and its bytes.
+    pub(super) fn curl(&self) -> Result<Command> {
+        let mut curl = self.client("curl")?;
+        curl.args(["--silent", "--show-error", "--fail", "--max-time", "300"])
+            .args(["--write-out", "%{time_total} %{size_download}\\n"]);
+        Ok(curl)
+    }
+}
+
+/// One transfer as curl saw it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Transfer {
+    pub seconds: f64,
+    pub bytes: u64,
+}
+
+/// Runs a client to its end; what it printed.
+pub(super) fn finish(client: &mut Command) -> Result<String> {
+    let output = client.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("cannot run {client:?}"))?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "{client:?} ended with {}: {}{printed}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(printed)
+}
+
+/// Runs a [`Wire::curl`] to its end. Every transfer must bring `bytes`.
+pub(super) fn transfers(curl: &mut Command, bytes: usize) -> Result<Vec<Transfer>> {
+    let printed = finish(curl)?;
+    let transfers: Option<Vec<Transfer>> = printed.lines().map(transfer).collect();
+    let transfers = transfers.with_context(|| format!("curl printed {printed:?}"))?;
+    let short = transfers.iter().find(|it| it.bytes != bytes as u64);
+    ensure!(
+        short.is_none() && !transfers.is_empty(),
+        "curl fetched {short:?} and not {bytes} bytes"
+    );
+    Ok(transfers)
+}
+
+fn transfer(line: &str) -> Option<Transfer> {
+    let (seconds, bytes) = line.split_once(' ')?;
+    Some(Transfer {
+        seconds: seconds.parse().ok()?,
+        bytes: bytes.parse().ok()?,
+    })
+}
+
+/// Runs `work` on a server and counts what it takes; `work` returns the value, the
+/// amount of work and further figures.
+pub(super) fn metered(
+    running: &Running,
+    work: impl FnOnce() -> Result<(f64, f64, Vec<(&'static str, f64)>)>,
+) -> Result<Sample> {
+    let meter = Meter::start(running.pid())?;
+    let (value, amount, figures) =
+        work().with_context(|| format!("its last words:\n{}", running.last_words()))?;
+    let (cpu, peak): (Cpu, u64) = meter.stop(amount)?;
+    Ok(Sample {
+        value,
+        cpu: Some(cpu),
+        peak_memory: Some(peak),
+        figures,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curls_lines_are_read() {
+        let want = Transfer {
+            seconds: 0.25,
+            bytes: 100,
+        };
+        assert_eq!(transfer("0.250000 100"), Some(want));
+        assert_eq!(transfer("0.25"), None);
+    }
+}
