@@ -105,7 +105,8 @@ pub(crate) fn nginx(
 master_process off;
 user root;
 pid "{here}/nginx.pid";
-events {{}}
+worker_rlimit_nofile 8192;
+events {{ worker_connections 4096; }}
 http {{
     access_log off;
     sendfile on;

@@ -8,6 +8,7 @@
 mod boot;
 #[allow(dead_code, reason = "to become rows")]
 mod cm3;
+mod dhcp;
 mod http;
 mod load;
 mod report;
@@ -35,7 +36,7 @@ use crate::steps::succeed;
 use crate::{cargo, workspace};
 
 /// All rows, kind by kind.
-static ROWS: &[&[Row]] = &[http::ROWS];
+static ROWS: &[&[Row]] = &[http::ROWS, dhcp::ROWS];
 
 /// What to measure, and how.
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{Bounded, Clients};
+use super::{Bounded, Clients, finish_any};
 use crate::netns::Netns;
 use crate::priority;
 
@@ -59,6 +59,16 @@ impl Clients<'_> {
         let printed = process.end();
         let overflown = overflows(self.netns)?.saturating_sub(before);
         parse(&printed, overflown).with_context(|| format!("perfdhcp printed:\n{printed}"))
+    }
+
+    /// Whether `server` answers perfdhcp.
+    pub fn perfdhcp_is_answered(&self, server: &str) -> Result<bool> {
+        let mut command = self.netns.command("perfdhcp")?;
+        command
+            .args(["-4", "-l", "eth0", "-r", "100", "-n", "3"])
+            .args(["-W", "50000", server]);
+        let (printed, _) = finish_any(&mut command)?;
+        Ok(parse(&printed, 0).is_some_and(|load| load.acks > 0))
     }
 }
 
