@@ -117,8 +117,8 @@ impl Crowd {
         let mut each = Vec::new();
         for curl in running {
             for line in curl.finish()?.lines() {
-                let (seconds, got) = transfer(line)
-                    .with_context(|| format!("curl printed {line:?}"))?;
+                let (seconds, got) =
+                    transfer(line).with_context(|| format!("curl printed {line:?}"))?;
                 ensure!(got == bytes, "a node got {got} of {bytes} bytes");
                 each.push(seconds);
             }
@@ -166,7 +166,11 @@ impl Curl {
         let complaint = String::from_utf8_lossy(&output.stderr);
         // One line for each node that failed: the first says enough.
         let first = complaint.lines().next().unwrap_or_default();
-        ensure!(output.status.success(), "curl ended with {}: {first}", output.status);
+        ensure!(
+            output.status.success(),
+            "curl ended with {}: {first}",
+            output.status
+        );
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
@@ -197,7 +201,13 @@ fn addresses_at_once(
     });
     let path = ground.folder.join("crowd.ip");
     fs::write(&path, batch).with_context(|| format!("cannot write {}", path.display()))?;
-    netns.ip(&format!("-batch {}", path.display()))
+    let output = netns.command("ip")?.arg("-batch").arg(&path).output()?;
+    ensure!(
+        output.status.success(),
+        "cannot give the nodes their addresses: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
 }
 
 /// `curl`'s options for a transfer of each of these nodes.

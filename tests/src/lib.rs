@@ -2,6 +2,8 @@
 
 pub mod bridge;
 pub mod browser;
+#[cfg(target_os = "linux")]
+pub mod cable;
 pub mod checksum;
 pub mod clients;
 pub mod cm3;

@@ -141,25 +141,32 @@ impl Server {
         Ok(ichor)
     }
 
-    /// Starts it at the link's server side, and waits until it has served
-    /// `file`, by `http` or `tftp`.
+    /// Starts it at the link's server side, and waits for nothing.
+    pub fn launch(self, ground: &Ground, link: &Link) -> Result<Running> {
+        let command = self.command(ground)?;
+        let log = ground.folder.join(format!("{}.log", self.name()));
+        // Not by way of `ip`: what the bench counts begins with this very program.
+        let process = link.server.inside(|| {
+            Ok(if self == Self::Ichor {
+                Process::Ichor(Box::new(Ichor::run(command, &ground.folder)?))
+            } else {
+                Process::Peer(Service::start(command, &log)?)
+            })
+        })?;
+        Ok(Running {
+            server: self,
+            process,
+        })
+    }
+
+    /// The same, and waits until it has served `file` by `http` or `tftp`.
     pub fn start(
         self,
         ground: &Ground,
         link: &Link,
         (scheme, file): (&str, &str),
     ) -> Result<Running> {
-        let name = self.name();
-        let command = link.server.enter(&self.command(ground)?)?;
-        let mut running = Running {
-            server: self,
-            process: if self == Self::Ichor {
-                Process::Ichor(Box::new(Ichor::run(command, &ground.folder)?))
-            } else {
-                let log = ground.folder.join(format!("{name}.log"));
-                Process::Peer(Service::start(command, &log)?)
-            },
-        };
+        let mut running = self.launch(ground, link)?;
         let mut probe = link.client.command("curl")?;
         probe
             .args(["--silent", "--fail", "--max-time", "1", "--output"])
@@ -170,7 +177,8 @@ impl Server {
         while !probe.status().context("cannot run curl")?.success() {
             ensure!(
                 running.is_running() && Instant::now() < deadline,
-                "{name} does not serve {file} by {scheme}:\n{}",
+                "{} does not serve {file} by {scheme}:\n{}",
+                self.name(),
                 running.last_words()
             );
             thread::sleep(Duration::from_millis(10));

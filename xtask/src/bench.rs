@@ -11,10 +11,14 @@ mod cm3;
 mod dhcp;
 mod http;
 mod load;
+mod lossy;
+mod nodes;
+mod process;
 mod report;
 mod row;
 mod summary;
 mod table;
+mod tftp;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -36,7 +40,14 @@ use crate::steps::succeed;
 use crate::{cargo, workspace};
 
 /// All rows, kind by kind.
-static ROWS: &[&[Row]] = &[http::ROWS, dhcp::ROWS];
+static ROWS: &[&[Row]] = &[
+    http::ROWS,
+    tftp::ROWS,
+    lossy::ROWS,
+    dhcp::ROWS,
+    nodes::ROWS,
+    process::ROWS,
+];
 
 /// What to measure, and how.
 #[derive(Debug, Args)]
@@ -66,7 +77,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let rows = chosen(&options.rows, options.quick)?;
     if options.list {
         for row in rows {
-            println!("{:16} {}", row.name, row.about);
+            println!("{:18} {}", row.name, row.about);
         }
         return Ok(());
     }

@@ -68,7 +68,9 @@ impl Conditions {
 
     /// A few lines for people.
     pub(super) fn told(&self) -> String {
-        let versions: Vec<&str> = self.versions.iter().map(|(_, it)| it.as_str()).collect();
+        let mut versions: Vec<&str> = self.versions.iter().map(|(_, it)| it.as_str()).collect();
+        // Client and server of one package say the same.
+        versions.dedup();
         format!(
             "{} × {}, {:.1} GiB, Linux {}\n{}\ncommit {}{}",
             self.cores,

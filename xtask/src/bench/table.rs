@@ -6,7 +6,7 @@ use super::row::{Bar, Limit, MIB, Of, Taken};
 use super::summary::{median, spread};
 
 /// Columns to the left, and their widths.
-const ROW: usize = 16;
+const ROW: usize = 18;
 const CONTENDER: usize = 20;
 const MEDIAN: usize = 14;
 const SPREAD: usize = 16;
@@ -122,7 +122,8 @@ fn of_row(taken: &Taken) -> String {
     }
     if let Some(error) = &taken.error {
         // Writing to a String cannot fail.
-        let _ = writeln!(table, "{:ROW$}not measured: {error}", row.name);
+        let error = error.lines().next().unwrap_or_default();
+        let _ = writeln!(table, "{:ROW$}not measured further: {error}", row.name);
     }
     table
 }

@@ -8,10 +8,35 @@ use ichor_lab::checksum::sha256;
 use ichor_lab::link::{Link, Offloads};
 use ichor_lab::servers::{Ground, Running, Server, write_files};
 
-use super::row::{Bench, Cpu, Meter, Sample};
+use super::row::{Bench, Meter, Sample};
+
+pub(super) const GB: f64 = 1e9;
+pub(super) const MB: f64 = 1e6;
+
+/// How often a transfer of `seconds` goes into one sample, so that starts and ends
+/// hardly count in it.
+pub(super) fn times(seconds: f64, quick: bool) -> usize {
+    let sample = if quick { 0.4 } else { 1.5 };
+    // At most what goes onto curl's command line.
+    (sample / seconds.max(1e-3)).ceil().clamp(1.0, 200.0) as usize
+}
 
 /// What every server has to answer before it is measured.
-const SMALL: &str = "ready";
+pub(super) const SMALL: &str = "ready";
+
+/// What the servers of all rows share, and [`SMALL`] for them to serve.
+pub(super) fn ground(bench: &Bench) -> Result<Ground> {
+    let ground = Ground {
+        tools: bench.tools.clone(),
+        ichor: bench.ichor.clone(),
+        data: bench.folder.join("data"),
+        folder: bench.folder.join("servers"),
+    };
+    fs::create_dir_all(&ground.folder)
+        .with_context(|| format!("cannot create {}", ground.folder.display()))?;
+    write_files(&ground.data, SMALL, 1, 512)?;
+    Ok(ground)
+}
 
 /// A cable between the servers' side and the clients', and what they serve.
 pub(super) struct Wire {
@@ -23,15 +48,7 @@ pub(super) struct Wire {
 impl Wire {
     /// Lays it; files are served by `scheme`, `http` or `tftp`.
     pub(super) fn lay(bench: &Bench, offloads: Offloads, scheme: &'static str) -> Result<Self> {
-        let ground = Ground {
-            tools: bench.tools.clone(),
-            ichor: bench.ichor.clone(),
-            data: bench.folder.join("data"),
-            folder: bench.folder.join("servers"),
-        };
-        fs::create_dir_all(&ground.folder)
-            .with_context(|| format!("cannot create {}", ground.folder.display()))?;
-        write_files(&ground.data, SMALL, 1, 512)?;
+        let ground = ground(bench)?;
         Ok(Self {
             link: Link::lay(&bench.tools, offloads)?,
             ground,
@@ -51,6 +68,16 @@ impl Wire {
     pub(super) fn start(&self, contender: &str) -> Result<Running> {
         let server = Server::named(contender)?;
         server.start(&self.ground, &self.link, (self.scheme, SMALL))
+    }
+
+    /// Starts one of the contenders and waits for nothing.
+    pub(super) fn launch(&self, contender: &str) -> Result<Running> {
+        Server::named(contender)?.launch(&self.ground, &self.link)
+    }
+
+    /// Runs `work` on a thread whose sockets are the clients'.
+    pub(super) fn as_client<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        self.link.client.inside(work)
     }
 
     /// Fetches a file once from each contender and compares every byte.
@@ -143,7 +170,7 @@ pub(super) fn metered(
     let meter = Meter::start(running.pid())?;
     let (value, amount, figures) =
         work().with_context(|| format!("its last words:\n{}", running.last_words()))?;
-    let (cpu, peak): (Cpu, u64) = meter.stop(amount)?;
+    let (cpu, peak) = meter.stop(amount)?;
     Ok(Sample {
         value,
         cpu: Some(cpu),
