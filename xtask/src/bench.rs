@@ -257,3 +257,52 @@ impl Interrupt {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str], quick: bool) -> Vec<&'static str> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let rows = chosen(&names, quick).unwrap();
+        rows.iter().map(|row| row.name).collect()
+    }
+
+    #[test]
+    fn rows_are_chosen_by_name_or_by_how_they_begin() {
+        assert_eq!(names(&["http-one"], false), ["http-one"]);
+        assert_eq!(names(&["http-o"], false), ["http-one", "http-one-offload"]);
+        let windows = ["tftp-w4", "tftp-w16", "tftp-w64"];
+        assert_eq!(names(&["tftp-w", "tftp-w16"], false), windows);
+        assert_eq!(names(&["size"], true), ["size"], "slow, but named");
+        let all = names(&[], false);
+        let quick = names(&[], true);
+        assert!(all.contains(&"size") && !quick.contains(&"size"));
+        assert!(quick.contains(&"http-one"));
+    }
+
+    #[test]
+    fn a_name_that_no_row_has_is_told_with_those_that_there_are() {
+        let error = chosen(&["httpd".to_owned()], false).err().unwrap();
+        let error = error.to_string();
+        assert!(
+            error.contains("\"httpd\"") && error.contains("http-one "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn rows_have_names_of_their_own_and_bars_that_look_at_something() {
+        let rows: Vec<&Row> = ROWS.iter().copied().flatten().collect();
+        let names: BTreeSet<&str> = rows.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), rows.len());
+        for row in rows {
+            assert_eq!(row.contenders.first(), Some(&"ichor"), "{}", row.name);
+            for bar in row.bars {
+                if let row::Of::Ratio(to) = bar.of {
+                    assert!(row.contenders[1..].contains(&to), "{}: {to}", row.name);
+                }
+            }
+        }
+    }
+}

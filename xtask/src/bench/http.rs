@@ -9,7 +9,7 @@ use ichor_lab::servers::Running;
 use ichor_lab::tools::Set;
 
 use super::row::{Bar, Bench, Needs, Of, Rig, Row, Sample, Unit};
-use super::wire::{GB, MB, Transfer, Wire, finish, metered, times, transfers};
+use super::wire::{Transfer, Wire, Work, finish, metered, times, transfers};
 
 const NEEDS: Needs = Needs {
     root: true,
@@ -105,6 +105,17 @@ const SMALL: &str = "small";
 const SMALL_BYTES: usize = 4096;
 const SMALL_FILES: usize = 1000;
 
+/// Whether ichor and nginx serve every byte of a file.
+fn check(wire: &Wire, file: &str) -> Result<()> {
+    wire.check(BOTH, file, |running, to| {
+        let mut curl = wire.curl()?;
+        curl.arg("--output")
+            .arg(to)
+            .arg(running.server.url("http", file));
+        Ok(curl)
+    })
+}
+
 /// One client that fetches the big file over and over on one connection.
 struct One {
     wire: Wire,
@@ -115,7 +126,7 @@ impl One {
     fn set_up(bench: &Bench, offloads: Offloads) -> Result<Box<dyn Rig>> {
         let wire = Wire::lay(bench, offloads, "http")?;
         wire.files(BIG, 1, BIG_BYTES)?;
-        wire.check(BOTH, BIG)?;
+        check(&wire, BIG)?;
         Ok(Box::new(Self {
             wire,
             quick: bench.quick,
@@ -136,8 +147,7 @@ fn one_stream(wire: &Wire, contender: &str, quick: bool) -> Result<Sample> {
     let count = times(once, quick);
     metered(&running, || {
         let seconds = one_after_the_other(wire, &urls(count), BIG_BYTES)?;
-        let bytes = (count * BIG_BYTES) as f64;
-        Ok((bytes / MB / seconds, bytes / GB, Vec::new()))
+        Ok(Work::of_bytes(count * BIG_BYTES, seconds))
     })
 }
 
@@ -169,7 +179,7 @@ impl Many {
             STREAM_BYTES
         };
         wire.files(STREAM, 1, bytes)?;
-        wire.check(BOTH, STREAM)?;
+        check(&wire, STREAM)?;
         Ok(Box::new(Self {
             wire,
             quick: bench.quick,
@@ -209,9 +219,9 @@ impl Rig for Many {
             let seconds = transfers.iter().map(|transfer| transfer.seconds);
             let slowest = seconds.clone().fold(0.0, f64::max);
             let fastest = seconds.fold(f64::INFINITY, f64::min);
-            let bytes = (STREAMS * self.bytes) as f64;
             let figures = vec![(FAIRNESS, slowest / fastest)];
-            Ok((bytes / MB / slowest, bytes / GB, figures))
+            let work = Work::of_bytes(STREAMS * self.bytes, slowest);
+            Ok(Work { figures, ..work })
         })
     }
 }
@@ -241,7 +251,7 @@ impl Rig for Small {
         metered(&running, || {
             let seconds = fetch(count)?;
             let requests = (count * SMALL_FILES) as f64;
-            Ok((requests / seconds, requests / 1000.0, Vec::new()))
+            Ok(of_requests(requests, requests / seconds))
         })
     }
 }
@@ -250,7 +260,7 @@ fn with_small_files(bench: &Bench) -> Result<Wire> {
     let wire = Wire::lay(bench, Offloads::Off, "http")?;
     wire.files(SMALL, SMALL_FILES, SMALL_BYTES)?;
     let last = format!("{SMALL}/{}", SMALL_FILES - 1);
-    wire.check(BOTH, &last)?;
+    check(&wire, &last)?;
     Ok(wire)
 }
 
@@ -296,8 +306,16 @@ impl Rig for Crowd {
             let printed = finish(&mut wrk)?;
             let (requests, rate) =
                 wrk_result(&printed).with_context(|| format!("wrk printed:\n{printed}"))?;
-            Ok((rate, requests / 1000.0, Vec::new()))
+            Ok(of_requests(requests, rate))
         })
+    }
+}
+
+fn of_requests(requests: f64, per_second: f64) -> Work {
+    Work {
+        value: per_second,
+        amount: requests / 1000.0,
+        figures: Vec::new(),
     }
 }
 

@@ -214,3 +214,53 @@ fn first_line(command: &mut Command) -> Result<String> {
     let line = &line[..end.unwrap_or(line.len())];
     Ok(line.replace("version: nginx/", "").trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::row::tests::taken;
+
+    #[test]
+    fn every_sample_is_in_the_report() {
+        let conditions = Conditions {
+            processor: "a processor".to_owned(),
+            cores: 2,
+            kernel: "6.1".to_owned(),
+            memory: 1 << 30,
+            versions: vec![("peer".to_owned(), "peer 1.0".to_owned())],
+            commit: "abc".to_owned(),
+            dirty: true,
+        };
+        let mut broken = taken(&[], &[]);
+        broken.error = Some("no peer".to_owned());
+        let rows = [taken(&[4.0, 6.0], &[2.0, 2.0]), broken];
+        let report = json(&conditions, true, &rows);
+        for (pointer, want) in [
+            ("/machine/cores", json!(2)),
+            ("/machine/memory_bytes", json!(1 << 30)),
+            ("/versions/peer", json!("peer 1.0")),
+            ("/dirty", json!(true)),
+            ("/quick", json!(true)),
+            ("/rows/0/name", json!("row-a")),
+            ("/rows/0/contenders/0/value/median", json!(5.0)),
+            ("/rows/0/contenders/0/samples/1/value", json!(6.0)),
+            (
+                "/rows/0/contenders/0/samples/1/server_cpu_seconds",
+                json!(0.5),
+            ),
+            (
+                "/rows/0/contenders/1/ratio_of_ichor/by_pair",
+                json!([2.0, 3.0]),
+            ),
+            ("/rows/0/bars/0/met", json!(true)),
+            ("/rows/0/bars/1/of", json!("slowest/fastest")),
+            ("/rows/0/bars/1/met", json!(false)),
+            ("/rows/0/error", Value::Null),
+            ("/rows/1/contenders/1/value", Value::Null),
+            ("/rows/1/bars/0/met", Value::Null),
+            ("/rows/1/error", json!("no peer")),
+        ] {
+            assert_eq!(report.pointer(pointer), Some(&want), "{pointer}");
+        }
+    }
+}

@@ -273,3 +273,72 @@ impl Taken {
 
 /// Bytes in a MiB.
 pub(crate) const MIB: f64 = 1_048_576.0;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    static ROW: Row = Row {
+        name: "row-a",
+        about: "a row",
+        unit: Unit::MB_PER_SECOND,
+        per: "GB",
+        contenders: &["ichor", "peer"],
+        bars: &[
+            Bar::at_least(Of::Ratio("peer"), 2.0),
+            Bar::at_most(Of::Figure("slowest/fastest"), 1.2),
+            Bar::at_most(Of::PeakMemory, 2.0),
+        ],
+        needs: Needs {
+            root: false,
+            sets: &[],
+            programs: &[],
+            slow: false,
+            once: false,
+        },
+        set_up: |_| anyhow::bail!("only its samples are looked at"),
+    };
+
+    /// A row with these values of ichor and of its peer.
+    pub(in crate::bench) fn taken(ours: &[f64], theirs: &[f64]) -> Taken {
+        let samples = |values: &[f64]| {
+            let sample = |value: &f64| Sample {
+                value: *value,
+                cpu: Some(Cpu {
+                    server: 0.5,
+                    machine: 1.5,
+                }),
+                peak_memory: Some(2 << 20),
+                figures: vec![("slowest/fastest", 1.25)],
+            };
+            values.iter().map(sample).collect()
+        };
+        Taken {
+            samples: vec![samples(ours), samples(theirs)],
+            ..Taken::new(&ROW)
+        }
+    }
+
+    #[test]
+    fn bars_look_at_values_ratios_and_figures() {
+        let row = taken(&[4.0, 6.0], &[2.0, 2.0]);
+        for (of, want) in [
+            (Of::Value, [4.0, 6.0]),
+            (Of::Ratio("peer"), [2.0, 3.0]),
+            (Of::Figure("slowest/fastest"), [1.25, 1.25]),
+            (Of::PeakMemory, [2.0, 2.0]),
+        ] {
+            assert_eq!(row.looked_at(of), want, "{of:?}");
+        }
+        assert!(row.looked_at(Of::Ratio("nobody")).is_empty());
+        assert!(row.looked_at(Of::Figure("nothing")).is_empty());
+        // A round that was broken off gives no ratio.
+        assert_eq!(taken(&[4.0, 6.0], &[2.0]).ratios(1), [2.0]);
+    }
+
+    #[test]
+    fn limits_include_themselves() {
+        assert!(Limit::AtLeast(1.0).is_met_by(1.0) && !Limit::AtLeast(1.0).is_met_by(0.99));
+        assert!(Limit::AtMost(1.5).is_met_by(1.5) && !Limit::AtMost(1.5).is_met_by(1.51));
+    }
+}

@@ -166,13 +166,14 @@ fn costs(taken: &Taken, contender: usize) -> String {
     costs.join("; ")
 }
 
-/// `1.02 (0.99–1.05)`; of one alone without its spread.
-pub(super) fn range(values: &[f64]) -> String {
-    let middle = figure(median(values));
-    match values.len() {
+/// Ratios as `1.02 (0.99–1.05)`; one alone without its spread.
+pub(super) fn range(ratios: &[f64]) -> String {
+    let middle = median(ratios);
+    let (least, greatest) = spread(ratios);
+    match ratios.len() {
         0 => String::new(),
-        1 => middle,
-        _ => format!("{middle} ({})", from_to(values)),
+        1 => format!("{middle:.2}"),
+        _ => format!("{middle:.2} ({least:.2}–{greatest:.2})"),
     }
 }
 
@@ -194,4 +195,61 @@ fn line(cells: &[(&str, usize)]) -> String {
     line.truncate(line.trim_end().len());
     line.push('\n');
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::row::tests::taken;
+
+    #[test]
+    fn figures_have_the_digits_that_count() {
+        for (value, want) in [
+            (18_101.4, "18101"),
+            (99.96, "100"),
+            (12.34, "12.3"),
+            (1.0, "1.00"),
+            (0.0, "0.00"),
+            (0.039_51, "0.0395"),
+        ] {
+            assert_eq!(figure(value), want);
+        }
+    }
+
+    #[test]
+    fn a_row_shows_medians_ratios_bars_and_costs() {
+        let table = of_row(&taken(&[4.0, 6.0, 5.0], &[2.0, 2.0, 4.0]));
+        let lines: Vec<String> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "row-a ichor 5.00 MB/s 4.00–6.00 0.50, 1.50 per GB; 2.00 MiB",
+                "slowest/fastest 1.25 1.25–1.25 ≤ 1.20 MISSED",
+                "peer 2.00 MB/s 2.00–4.00 2.00 (1.25–3.00) ≥ 2.00 met 0.50, 1.50 per GB; 2.00 MiB",
+                "slowest/fastest 1.25 1.25–1.25",
+                "peak memory, MiB 2.00 2.00–2.00 ≤ 2.00 met",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_not_measured_says_so() {
+        let mut row = taken(&[], &[]);
+        row.error = Some("nginx: no such file\nand more".to_owned());
+        let table = of_row(&row);
+        assert!(
+            table.contains("peer") && table.contains("≥ 2.00\n"),
+            "{table}"
+        );
+        assert!(
+            !table.contains("met") && !table.contains("MISSED"),
+            "{table}"
+        );
+        let last = table.lines().last().unwrap();
+        assert!(last.ends_with("not measured further: nginx: no such file"));
+        assert!(table.starts_with("row-a"), "{table}");
+    }
 }

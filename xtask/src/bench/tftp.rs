@@ -1,14 +1,16 @@
 //! TFTP: block by block with two block sizes, and with windows.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use ichor_lab::link::Offloads;
 use ichor_lab::servers::{Running, Server};
 use ichor_lab::tools::Set;
 
 use super::row::{Bar, Bench, Needs, Of, Rig, Row, Sample, Unit};
-use super::wire::{GB, MB, Wire, finish, metered, times, transfers};
+use super::wire::{Wire, Work, finish, metered, times, transfers};
 
 const NEEDS: Needs = Needs {
     root: true,
@@ -109,56 +111,61 @@ impl Tftp {
         let file = format!("blocks-{bytes}");
         wire.files(&file, 1, bytes)?;
         let contenders = if window.is_some() { WITH_WINDOWS } else { ALL };
-        wire.check(contenders, &file)?;
-        Ok(Box::new(Self {
+        let tftp = Self {
             wire,
             block,
             window,
             file,
             bytes,
             quick: bench.quick,
-        }))
+        };
+        tftp.wire
+            .check(contenders, &tftp.file, |running, to| match tftp.window {
+                None => tftp.curl(running, 1, to),
+                Some(window) => tftp.atftp(running, window, to),
+            })?;
+        Ok(Box::new(tftp))
     }
 
     /// Fetches the file so many times; the seconds that it took.
     fn fetch(&self, running: &Running, count: usize) -> Result<f64> {
-        match self.window {
-            None => self.with_curl(running, count),
-            Some(window) => self.with_atftp(running, window, count),
+        let nowhere = Path::new("/dev/null");
+        let Some(window) = self.window else {
+            let mut curl = self.curl(running, count, nowhere)?;
+            let transfers = transfers(&mut curl, self.bytes)?;
+            return Ok(transfers.iter().map(|transfer| transfer.seconds).sum());
+        };
+        // atftp fetches one file and does not tell how long it took: its start counts.
+        let mut seconds = 0.0;
+        for _ in 0..count {
+            let mut atftp = self.atftp(running, window, nowhere)?;
+            let started = Instant::now();
+            finish(&mut atftp)?;
+            seconds += started.elapsed().as_secs_f64();
         }
+        Ok(seconds)
     }
 
-    fn with_curl(&self, running: &Running, count: usize) -> Result<f64> {
+    fn curl(&self, running: &Running, count: usize, to: &Path) -> Result<Command> {
         let mut curl = self.wire.curl()?;
         curl.args(["--tftp-blksize", &self.block.to_string()]);
         let url = running.server.url("tftp", &self.file);
         for _ in 0..count {
-            curl.args(["--output", "/dev/null", &url]);
+            curl.arg("--output").arg(to).arg(&url);
         }
-        let transfers = transfers(&mut curl, self.bytes)?;
-        Ok(transfers.iter().map(|transfer| transfer.seconds).sum())
+        Ok(curl)
     }
 
-    /// atftp fetches one file and does not tell how long it took: its start counts.
-    fn with_atftp(&self, running: &Running, window: u8, count: usize) -> Result<f64> {
-        let mut seconds = 0.0;
-        for _ in 0..count {
-            let mut atftp = self.wire.client("atftp")?;
-            atftp
-                .arg("--option")
-                .arg(format!("blksize {}", self.block))
-                .arg("--option")
-                .arg(format!("windowsize {window}"))
-                .args(["--get", "--local-file", "/dev/null", "--remote-file"])
-                .arg(format!("assets/{}", self.file))
-                .arg(running.server.address().to_string());
-            let started = Instant::now();
-            let said = finish(&mut atftp)?;
-            seconds += started.elapsed().as_secs_f64();
-            // It may end well although the server said no.
-            ensure!(!said.contains("error"), "atftp: {}", said.trim());
-        }
-        Ok(seconds)
+    fn atftp(&self, running: &Running, window: u8, to: &Path) -> Result<Command> {
+        let mut atftp = self.wire.client("atftp")?;
+        atftp
+            .args(["--option", &format!("blksize {}", self.block)])
+            .args(["--option", &format!("windowsize {window}")])
+            .args(["--get", "--remote-file", &format!("assets/{}", self.file)])
+            .arg("--local-file")
+            .arg(to)
+            .arg(running.server.address().to_string());
+        Ok(atftp)
     }
 }
 
@@ -168,8 +175,7 @@ impl Rig for Tftp {
         let count = times(self.fetch(&running, 1)?, self.quick);
         let mut sample = metered(&running, || {
             let seconds = self.fetch(&running, count)?;
-            let bytes = (count * self.bytes) as f64;
-            Ok((bytes / MB / seconds, bytes / GB, Vec::new()))
+            Ok(Work::of_bytes(count * self.bytes, seconds))
         })?;
         if running.server == Server::TftpdHpa {
             // A process for each transfer, which it does not wait for: what that

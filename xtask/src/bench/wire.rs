@@ -1,6 +1,7 @@
 //! What the rows of HTTP and TFTP share: a cable, files, and servers that run one at a time.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,8 +11,8 @@ use ichor_lab::servers::{Ground, Running, Server, write_files};
 
 use super::row::{Bench, Meter, Sample};
 
-pub(super) const GB: f64 = 1e9;
-pub(super) const MB: f64 = 1e6;
+const GB: f64 = 1e9;
+const MB: f64 = 1e6;
 
 /// How often a transfer of `seconds` goes into one sample, so that starts and ends
 /// hardly count in it.
@@ -80,27 +81,30 @@ impl Wire {
         self.link.client.inside(work)
     }
 
-    /// Fetches a file once from each contender and compares every byte.
-    pub(super) fn check(&self, contenders: &[&str], file: &str) -> Result<()> {
-        let path = self.ground.data.join("assets").join(file);
-        let open = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-        let want = sha256(open)?;
+    /// Fetches a file once from each contender, by the client that `fetch` makes to
+    /// write it to a path, and compares every byte.
+    pub(super) fn check(
+        &self,
+        contenders: &[&str],
+        file: &str,
+        fetch: impl Fn(&Running, &Path) -> Result<Command>,
+    ) -> Result<()> {
+        let sum = |path: &Path| -> Result<String> {
+            let cannot = || format!("cannot read {}", path.display());
+            sha256(File::open(path).with_context(cannot)?).with_context(cannot)
+        };
+        let want = sum(&self.ground.data.join("assets").join(file))?;
+        let fetched = self.ground.folder.join("fetched");
         for contender in contenders {
             let running = self.start(contender)?;
-            let mut curl = self.client("curl")?;
-            curl.args(["--silent", "--fail", "--max-time", "60"])
-                .arg(running.server.url(self.scheme, file))
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped());
-            let mut curl = curl.spawn().context("cannot run curl")?;
-            let stdout = curl.stdout.take().context("no output")?;
-            let got = sha256(stdout);
-            let ended = curl.wait()?;
+            let last_words = || format!("{contender}'s last words:\n{}", running.last_words());
+            finish(&mut fetch(&running, &fetched)?).with_context(last_words)?;
             ensure!(
-                ended.success() && got? == want,
-                "{contender} serves {file} wrong or not at all (curl: {ended}):\n{}",
-                running.last_words()
+                sum(&fetched)? == want,
+                "{contender} serves {file} wrong; {}",
+                last_words()
             );
+            fs::remove_file(&fetched)?;
         }
         Ok(())
     }
@@ -161,21 +165,38 @@ fn transfer(line: &str) -> Option<Transfer> {
     })
 }
 
-/// Runs `work` on a server and counts what it takes; `work` returns the value, the
-/// amount of work and further figures.
-pub(super) fn metered(
-    running: &Running,
-    work: impl FnOnce() -> Result<(f64, f64, Vec<(&'static str, f64)>)>,
-) -> Result<Sample> {
+/// What a client did with a server.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Work {
+    /// In the row's unit.
+    pub value: f64,
+    /// How much of [`super::row::Row::per`] it was.
+    pub amount: f64,
+    pub figures: Vec<(&'static str, f64)>,
+}
+
+impl Work {
+    /// So many bytes in so many seconds.
+    pub(super) fn of_bytes(bytes: usize, seconds: f64) -> Self {
+        let bytes = bytes as f64;
+        Self {
+            value: bytes / MB / seconds,
+            amount: bytes / GB,
+            figures: Vec::new(),
+        }
+    }
+}
+
+/// Runs `work` with a server and counts what it takes.
+pub(super) fn metered(running: &Running, work: impl FnOnce() -> Result<Work>) -> Result<Sample> {
     let meter = Meter::start(running.pid())?;
-    let (value, amount, figures) =
-        work().with_context(|| format!("its last words:\n{}", running.last_words()))?;
-    let (cpu, peak) = meter.stop(amount)?;
+    let work = work().with_context(|| format!("its last words:\n{}", running.last_words()))?;
+    let (cpu, peak) = meter.stop(work.amount)?;
     Ok(Sample {
-        value,
+        value: work.value,
         cpu: Some(cpu),
         peak_memory: Some(peak),
-        figures,
+        figures: work.figures,
     })
 }
 
