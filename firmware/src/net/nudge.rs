@@ -23,26 +23,25 @@ use embassy_sync::waitqueue::WakerRegistration;
 use embassy_time::{Duration, Instant};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpAddress, IpProtocol,
-    Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+    IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
 };
 
-use super::frames::FrameRing;
-use crate::MacAddr;
+use super::mux::spread;
+use super::packets::PacketQueue;
 
 /// Connections that are remembered; one is found by its peer's address and
 /// port, and a later one takes an older one's place.
-const FLOWS: usize = 1024;
+const FLOWS: usize = 4096;
 
-/// Nudges under way: each takes four frames.
-const FRAMES: usize = 64;
+/// Bytes of nudges under way: each takes four packets of 44 bytes.
+const NUDGES: usize = 16 * 1024;
 
 /// ACKs of a nudge after the first, which starts the count: smoltcp takes the
 /// third for a loss.
 const DUPLICATES: u16 = 3;
 
 /// Length of an ACK without options.
-pub(super) const ACK_LEN: usize = 14 + 20 + 20;
+const ACK_LEN: usize = 20 + 20;
 
 /// A segment of Ethernet without TCP options, in bytes.
 const SEGMENT: u32 = 1460;
@@ -67,7 +66,7 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 /// What the peers of TCP connections said last.
 pub struct Flows {
     known: [Cell<Flow>; FLOWS],
-    frames: FrameRing<FRAMES>,
+    packets: PacketQueue<NUDGES>,
     runner: core::cell::RefCell<WakerRegistration>,
 }
 
@@ -75,7 +74,6 @@ pub struct Flows {
 struct Flow {
     peer: SocketAddrV4,
     local: SocketAddrV4,
-    macs: (MacAddr, MacAddr),
     /// The peer's next sequence number.
     seq: TcpSeqNumber,
     /// What it has acknowledged.
@@ -105,11 +103,9 @@ impl Flows {
     /// No connection yet.
     pub const fn new() -> Self {
         const NOWHERE: SocketAddrV4 = SocketAddrV4::new(core::net::Ipv4Addr::UNSPECIFIED, 0);
-        const NOBODY: MacAddr = MacAddr([0; 6]);
         const NONE: Flow = Flow {
             peer: NOWHERE,
             local: NOWHERE,
-            macs: (NOBODY, NOBODY),
             seq: TcpSeqNumber(0),
             ack: TcpSeqNumber(0),
             window: 0,
@@ -126,20 +122,21 @@ impl Flows {
         // All zero bits, so that a static takes no room in a board's image.
         Self {
             known: [const { Cell::new(NONE) }; FLOWS],
-            frames: FrameRing::new(),
+            packets: PacketQueue::new(),
             runner: core::cell::RefCell::new(WakerRegistration::new()),
         }
     }
 
     fn place(&self, peer: SocketAddrV4) -> &Cell<Flow> {
-        let hash = peer.ip().to_bits() as usize ^ usize::from(peer.port());
-        &self.known[hash % FLOWS]
+        let hash = spread(peer.ip().to_bits() ^ u32::from(peer.port()).rotate_left(16));
+        &self.known[hash as usize % FLOWS]
     }
 
-    /// Notes what a frame with a TCP segment says, and keeps the window that
-    /// the stack sees within the congestion window. Damaged frames say nothing.
-    pub(super) fn observe(&self, frame: &mut [u8]) {
-        let Some((seen, control)) = Flow::of(frame) else {
+    /// Notes what an IPv4 packet with a TCP segment says, and keeps the window
+    /// that the stack sees within the congestion window. Damaged ones say
+    /// nothing.
+    pub(super) fn observe(&self, packet: &mut [u8]) {
+        let Some((seen, control)) = Flow::of(packet) else {
             return;
         };
         let place = self.place(seen.peer);
@@ -193,7 +190,7 @@ impl Flows {
             _ => window,
         };
         if flow.told != seen.window {
-            set_window(frame, flow.told);
+            set_window(packet, flow.told);
         }
         place.set(flow);
         if lost {
@@ -228,8 +225,9 @@ impl Flows {
             window
         };
         place.set(flow);
+        let ack = flow.emit_ack();
         for _ in 0..=DUPLICATES {
-            self.frames.push_with(|room| flow.emit_ack(room));
+            self.packets.push(&ack);
         }
         self.runner.borrow_mut().wake();
     }
@@ -245,15 +243,15 @@ impl Flows {
         round_trips.clamp(MIN_WAIT, MAX_FIRST_WAIT)
     }
 
-    /// Whether a frame waits for the stack; has the runner woken when one does.
-    pub(super) fn has_frame(&self, cx: &Context<'_>) -> bool {
+    /// Whether a packet waits for the stack; has the mux woken when one does.
+    pub(super) fn has_packet(&self, cx: &Context<'_>) -> bool {
         self.runner.borrow_mut().register(cx.waker());
-        !self.frames.is_empty()
+        !self.packets.is_empty()
     }
 
-    /// The next frame for the stack.
-    pub(super) fn take_frame<R>(&self, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        self.frames.pop_with(take)
+    /// Hands the next packet for the stack to `take`.
+    pub(super) fn take_packet<R>(&self, take: impl FnOnce(&[u8]) -> R) -> R {
+        self.packets.pop_with(|packet| take(packet))
     }
 }
 
@@ -265,11 +263,11 @@ impl Default for Flows {
 
 /// Writes a window field into a whole TCP segment and mends its checksum
 /// (RFC 1624 §3).
-fn set_window(frame: &mut [u8], window: u16) {
-    let Some(ihl) = frame.get(14).map(|byte| usize::from(byte & 0xf) * 4) else {
+fn set_window(packet: &mut [u8], window: u16) {
+    let Some(ihl) = packet.first().map(|byte| usize::from(byte & 0xf) * 4) else {
         return;
     };
-    let Some(segment) = frame.get_mut(14 + ihl..) else {
+    let Some(segment) = packet.get_mut(ihl..) else {
         return;
     };
     let Some([_, old @ .., c0, c1]) = segment.get(13..18) else {
@@ -311,15 +309,10 @@ impl Patience {
 }
 
 impl Flow {
-    /// Reads a frame that carries a TCP segment of IPv4 and checks lengths and
+    /// Reads an IPv4 packet that carries a TCP segment and checks lengths and
     /// both checksums.
-    fn of(frame: &[u8]) -> Option<(Self, TcpControl)> {
-        let ethernet = EthernetFrame::new_checked(frame).ok()?;
-        let macs = (
-            MacAddr(ethernet.src_addr().0),
-            MacAddr(ethernet.dst_addr().0),
-        );
-        let ipv4 = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
+    fn of(packet: &[u8]) -> Option<(Self, TcpControl)> {
+        let ipv4 = Ipv4Packet::new_checked(packet).ok()?;
         if ipv4.next_header() != IpProtocol::Tcp || ipv4.more_frags() || !ipv4.verify_checksum() {
             return None;
         }
@@ -330,7 +323,6 @@ impl Flow {
         let flow = Self {
             peer: SocketAddrV4::new(src, repr.src_port),
             local: SocketAddrV4::new(dst, repr.dst_port),
-            macs,
             seq: repr.seq_number + repr.segment_len(),
             ack: repr.ack_number.unwrap_or_default(),
             window: repr.window_len,
@@ -393,17 +385,11 @@ impl Flow {
         self.window.min(u16::try_from(bound).unwrap_or(u16::MAX))
     }
 
-    /// Writes an ACK as the peer would send it; returns the frame's length.
-    fn emit_ack(&self, frame: &mut [u8]) -> usize {
+    /// An ACK as the peer would send it.
+    fn emit_ack(&self) -> [u8; ACK_LEN] {
         let checksums = ChecksumCapabilities::default();
         let (src, dst) = (*self.peer.ip(), *self.local.ip());
-        let frame = &mut frame[..ACK_LEN];
-        EthernetRepr {
-            src_addr: EthernetAddress(self.macs.0.0),
-            dst_addr: EthernetAddress(self.macs.1.0),
-            ethertype: EthernetProtocol::Ipv4,
-        }
-        .emit(&mut EthernetFrame::new_unchecked(&mut *frame));
+        let mut packet = [0; ACK_LEN];
         Ipv4Repr {
             src_addr: src,
             dst_addr: dst,
@@ -411,7 +397,7 @@ impl Flow {
             payload_len: 20,
             hop_limit: 64,
         }
-        .emit(&mut Ipv4Packet::new_unchecked(&mut frame[14..]), &checksums);
+        .emit(&mut Ipv4Packet::new_unchecked(&mut packet[..]), &checksums);
         TcpRepr {
             src_port: self.peer.port(),
             dst_port: self.local.port(),
@@ -427,12 +413,12 @@ impl Flow {
             payload: &[],
         }
         .emit(
-            &mut TcpPacket::new_unchecked(&mut frame[34..]),
+            &mut TcpPacket::new_unchecked(&mut packet[20..]),
             &IpAddress::Ipv4(src),
             &IpAddress::Ipv4(dst),
             &checksums,
         );
-        ACK_LEN
+        packet
     }
 }
 
@@ -444,8 +430,8 @@ mod tests {
     const PEER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 50), 40_000);
     const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 8080);
 
-    /// A frame from the peer with nothing but an ACK, or a SYN.
-    fn frame(control: TcpControl, seq: i32, ack: i32, window: u16) -> Vec<u8> {
+    /// A packet from the peer with nothing but an ACK, or a SYN.
+    fn packet(control: TcpControl, seq: i32, ack: i32, window: u16) -> Vec<u8> {
         let (src, dst) = (*PEER.ip(), *SERVER.ip());
         let tcp = TcpRepr {
             src_port: PEER.port(),
@@ -469,42 +455,39 @@ mod tests {
             payload_len: tcp.buffer_len(),
             hop_limit: 64,
         };
-        let mut frame = vec![0; 34 + tcp.buffer_len()];
-        EthernetRepr {
-            src_addr: EthernetAddress([2, 0, 0, 0, 0, 2]),
-            dst_addr: EthernetAddress([2, 0, 0, 0, 0, 1]),
-            ethertype: EthernetProtocol::Ipv4,
-        }
-        .emit(&mut EthernetFrame::new_unchecked(&mut frame));
-        ipv4.emit(&mut Ipv4Packet::new_unchecked(&mut frame[14..]), &checksums);
+        let mut packet = vec![0; 20 + tcp.buffer_len()];
+        ipv4.emit(&mut Ipv4Packet::new_unchecked(&mut packet), &checksums);
         tcp.emit(
-            &mut TcpPacket::new_unchecked(&mut frame[34..]),
+            &mut TcpPacket::new_unchecked(&mut packet[20..]),
             &src.into(),
             &dst.into(),
             &checksums,
         );
-        frame
+        packet
     }
 
     /// A connection whose handshake ended with ACK 1000.
     fn connected() -> Flows {
         let flows = Flows::new();
-        flows.observe(&mut frame(TcpControl::Syn, 76, 0, 60_000));
-        flows.observe(&mut frame(TcpControl::None, 77, 1000, 60_000));
+        flows.observe(&mut packet(TcpControl::Syn, 76, 0, 60_000));
+        flows.observe(&mut packet(TcpControl::None, 77, 1000, 60_000));
         flows
     }
 
     /// What the stack is told by a frame, after the mux saw it.
     fn pass(flows: &Flows, ack: i32, window: u16) -> u16 {
-        let mut frame = frame(TcpControl::None, 77, ack, window);
-        flows.observe(&mut frame);
+        let mut packet = packet(TcpControl::None, 77, ack, window);
+        flows.observe(&mut packet);
         // Also says that the checksum is right.
-        Flow::of(&frame).unwrap().0.window
+        Flow::of(&packet).unwrap().0.window
     }
 
-    /// ACK and window of each frame that waits.
+    /// ACK and window of each packet that waits.
     fn said(flows: &Flows) -> Vec<(i32, u16)> {
-        let next = || flows.take_frame(|frame| Flow::of(frame).unwrap().0);
+        let next = || {
+            let waits = !flows.packets.is_empty();
+            waits.then(|| flows.take_packet(|packet| Flow::of(packet).unwrap().0))
+        };
         core::iter::from_fn(next)
             .map(|flow| (flow.ack.0, flow.window))
             .collect()
@@ -586,8 +569,8 @@ mod tests {
     #[test]
     fn a_damaged_ack_is_not_believed() {
         let flows = connected();
-        let good = frame(TcpControl::None, 77, 3000, 60_000);
-        for at in 14..good.len() {
+        let good = packet(TcpControl::None, 77, 3000, 60_000);
+        for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 0x10;
             flows.observe(&mut bad);
