@@ -22,14 +22,15 @@ pub(super) static ROWS: &[Row] = &[Row {
         root: true,
         sets: &[Set::Clients, Set::Peers],
         programs: &["kea-dhcp4", "dnsmasq", "perfdhcp"],
-        slow: false,
+        // A search for each of five contenders.
+        slow: true,
         once: false,
     },
     set_up: |bench| {
         let folder = bench.folder.join("dhcp");
         Ok(Box::new(Leases {
             ground: Ground::lay(&bench.tools, &bench.ichor, &folder)?,
-            seconds: if bench.quick { 1 } else { 3 },
+            seconds: if bench.quick { 1 } else { 2 },
             last: Vec::new(),
         }))
     },
@@ -98,7 +99,10 @@ impl Rig for Leases {
     fn take(&mut self, contender: &str, _run: u32) -> Result<Sample> {
         let lessor = lessor(contender);
         let last = self.last.iter().find(|(who, _)| *who == lessor);
-        let mut search = Search::new(last.map_or(FIRST, |(_, rate)| rate * 4 / 5));
+        let mut search = match last {
+            None => Search::new(FIRST, 2.0),
+            Some((_, rate)) => Search::new(rate * 9 / 10, 1.25),
+        };
         let mut best: Option<Borne> = None;
         let mut stopped = Outcome::Server;
         while let Some(rate) = search.next() {
@@ -129,9 +133,9 @@ impl Rig for Leases {
             cpu: Some(cpu),
             peak_memory: Some(peak),
             figures: vec![
-                ("lost by the client's full buffer", load.overflown as f64),
+                ("lost by client", load.overflown as f64),
                 (
-                    "the client was at its end first",
+                    "client gave out",
                     f64::from(u8::from(stopped == Outcome::Client)),
                 ),
             ],
@@ -162,18 +166,20 @@ impl Leases {
     }
 }
 
-/// Looks for the highest rate that holds: doubles until one fails (or halves
-/// until one holds), then halves what is between.
+/// Looks for the highest rate that holds: in steps until one fails (or one
+/// holds), then by halving what is between.
 struct Search {
     first: u32,
+    step: f64,
     held: Option<u32>,
     failed: Option<u32>,
 }
 
 impl Search {
-    fn new(first: u32) -> Self {
+    fn new(first: u32, step: f64) -> Self {
         Self {
             first: first.clamp(1, LAST),
+            step,
             held: None,
             failed: None,
         }
@@ -182,8 +188,11 @@ impl Search {
     fn next(&self) -> Option<u32> {
         match (self.held, self.failed) {
             (None, None) => Some(self.first),
-            (Some(held), None) => (held < LAST).then(|| held.saturating_mul(2).min(LAST)),
-            (None, Some(failed)) => (failed > 1).then(|| failed / 2),
+            (Some(held), None) => {
+                let next = (f64::from(held) * self.step).ceil() as u32;
+                (held < LAST).then_some(next.min(LAST))
+            }
+            (None, Some(failed)) => (failed > 1).then_some((f64::from(failed) / self.step) as u32),
             (Some(held), Some(failed)) => {
                 let close = f64::from(failed) <= f64::from(held) * CLOSE;
                 (!close && failed - held > 1).then(|| held.midpoint(failed))
@@ -206,8 +215,16 @@ mod tests {
 
     #[test]
     fn the_highest_rate_is_found_from_anywhere() {
-        for (first, limit) in [(250, 7_200), (5_000, 452), (250, 3), (250, LAST), (1, 1)] {
-            let mut search = Search::new(first);
+        for (first, step, limit) in [
+            (250, 2.0, 7_200),
+            (5_000, 2.0, 452),
+            (250, 2.0, 3),
+            (250, 2.0, LAST),
+            (1, 2.0, 1),
+            (6_480, 1.25, 7_200),
+            (6_480, 1.25, 4_000),
+        ] {
+            let mut search = Search::new(first, step);
             let mut asked = 0;
             while let Some(rate) = search.next() {
                 asked += 1;
@@ -221,7 +238,7 @@ mod tests {
             assert!(found <= limit && f64::from(found) * CLOSE + 1.0 > f64::from(limit));
             assert!(asked <= 16, "{asked} loads from {first} to {limit}");
         }
-        let mut hopeless = Search::new(250);
+        let mut hopeless = Search::new(250, 2.0);
         while let Some(rate) = hopeless.next() {
             hopeless.failed(rate);
         }

@@ -1,20 +1,21 @@
 //! Bad cables: HTTP and TFTP where frames are lost, and where they take their time.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use ichor_lab::cable::Cable;
+use ichor_lab::checksum::sha256;
 use ichor_lab::faults::Fault;
 use ichor_lab::link::Link;
 use ichor_lab::servers::{Ground, Running, Server, write_files};
 use ichor_lab::tools::Set;
 
 use super::row::{Bar, Bench, Needs, Rig, Row, Sample, Unit};
-use super::wire::{GB, MB, SMALL, ground, metered};
+use super::wire::{SMALL, Work, ground, metered};
 
 const NEEDS: Needs = Needs {
     root: true,
@@ -53,42 +54,42 @@ pub(super) static ROWS: &[Row] = &[
         |bench| Lossy::set_up(bench, Way::Http, Trouble::RoundTrip(20)),
     ),
     row(
-        "lossy-tftp-w1-1",
+        "lossy-w1-1",
         "TFTP block by block, 1 % of the frames lost each way (curl)",
         TFTP,
         SLOW,
         |bench| Lossy::set_up(bench, Way::Tftp, Trouble::Loss(0.01)),
     ),
     row(
-        "lossy-tftp-w1-5",
+        "lossy-w1-5",
         "TFTP block by block, 5 % of the frames lost each way (curl)",
         TFTP,
         SLOW,
         |bench| Lossy::set_up(bench, Way::Tftp, Trouble::Loss(0.05)),
     ),
     row(
-        "lossy-tftp-w1-20ms",
+        "lossy-w1-20ms",
         "TFTP block by block, a round trip of 20 ms (curl)",
         TFTP,
         NEEDS,
         |bench| Lossy::set_up(bench, Way::Tftp, Trouble::RoundTrip(20)),
     ),
     row(
-        "lossy-tftp-w16-1",
+        "lossy-w16-1",
         "TFTP in windows of 16, 1 % of the frames lost each way (atftp)",
         TFTP,
         SLOW,
         |bench| Lossy::set_up(bench, Way::Windows, Trouble::Loss(0.01)),
     ),
     row(
-        "lossy-tftp-w16-5",
+        "lossy-w16-5",
         "TFTP in windows of 16, 5 % of the frames lost each way (atftp)",
         TFTP,
         SLOW,
         |bench| Lossy::set_up(bench, Way::Windows, Trouble::Loss(0.05)),
     ),
     row(
-        "lossy-tftp-w16-20ms",
+        "lossy-w16-20ms",
         "TFTP in windows of 16, a round trip of 20 ms (atftp)",
         TFTP,
         NEEDS,
@@ -180,11 +181,11 @@ impl Lossy {
             trouble,
             file,
             bytes: bytes as u64,
-            deadline: Duration::from_secs(if bench.quick { 5 } else { 30 }),
+            deadline: Duration::from_secs(if bench.quick { 2 } else { 20 }),
         }))
     }
 
-    fn client(&self, running: &Running, to: &PathBuf) -> Result<Command> {
+    fn client(&self, running: &Running, to: &Path) -> Result<Command> {
         let client = |program| self.link.client.command(program);
         let curl = |scheme| -> Result<Command> {
             let mut curl = client("curl")?;
@@ -210,9 +211,26 @@ impl Lossy {
         }
     }
 
+    /// Where the client puts the file.
+    fn fetched(&self) -> PathBuf {
+        self.ground.folder.join("fetched")
+    }
+
+    /// What was fetched must be what is served, whatever the cable did to it.
+    fn compare(&self) -> Result<()> {
+        let served = self.ground.data.join("assets").join(&self.file);
+        let hash = |path: &Path| -> Result<String> {
+            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()));
+            Ok(sha256(file?)?)
+        };
+        let right = hash(&served)? == hash(&self.fetched())?;
+        ensure!(right, "{} came with wrong bytes", self.file);
+        Ok(())
+    }
+
     /// Seconds and bytes of one fetch, which ends at the deadline at the latest.
     fn fetch(&self, running: &Running) -> Result<(f64, u64)> {
-        let to = self.ground.folder.join("fetched");
+        let to = self.fetched();
         if to.exists() {
             fs::remove_file(&to).with_context(|| format!("cannot remove {}", to.display()))?;
         }
@@ -250,13 +268,19 @@ impl Rig for Lossy {
         let server = Server::named(contender)?;
         let running = server.start(&self.ground, &self.link, (scheme, SMALL))?;
         self.cable.order(&[self.trouble.faults(run)]);
-        metered(&running, || {
+        let mut fetched = 0;
+        let sample = metered(&running, || {
             let (seconds, bytes) = self.fetch(&running)?;
+            fetched = bytes;
             let whole = f64::from(u8::from(bytes == self.bytes));
-            let bytes = bytes as f64;
-            let figures = vec![("fetched whole", whole)];
             // Of nothing, a cost for each GB cannot be told.
-            Ok((bytes / MB / seconds, bytes.max(1.0) / GB, figures))
-        })
+            let work = Work::of_bytes(bytes.max(1) as usize, seconds);
+            let figures = vec![("fetched whole", whole)];
+            Ok(Work { figures, ..work })
+        })?;
+        if fetched == self.bytes {
+            self.compare().with_context(|| contender.to_owned())?;
+        }
+        Ok(sample)
     }
 }

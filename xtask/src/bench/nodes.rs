@@ -6,7 +6,7 @@ use ichor_lab::servers::{Server, write_files};
 use ichor_lab::tools::Set;
 
 use super::row::{Bar, Bench, Meter, Needs, Of, Rig, Row, Sample, Unit};
-use super::wire::{MB, ground};
+use super::wire::{Work, ground};
 
 const NEEDS: Needs = Needs {
     root: true,
@@ -25,7 +25,7 @@ const CONTENDERS: &[&str] = &["ichor", "nginx"];
 
 /// A server's processor time for a node of the row, divided by that for one of
 /// [`FEW`].
-const COST: &str = "CPU per node ÷ at 64 nodes";
+const COST: &str = "CPU ÷ at 64 nodes";
 /// What the cost of a node is compared with.
 const FEW: u16 = 64;
 
@@ -121,12 +121,12 @@ impl Rig for Nodes {
         };
         let (fetched, cpu, peak) = fetch(self.nodes)?;
         let mut figures = vec![
-            ("seconds in all", fetched.total),
-            ("slowest ÷ fastest node", fetched.spread()),
+            ("seconds for all", fetched.total),
+            ("slowest ÷ fastest", fetched.spread()),
         ];
         figures.extend(few.map(|few| (COST, cpu.server / few)));
         Ok(Sample {
-            value: f64::from(self.nodes) * self.bytes as f64 / MB / fetched.total,
+            value: Work::of_bytes(usize::from(self.nodes) * self.bytes, fetched.total).value,
             cpu: Some(cpu),
             peak_memory: Some(peak),
             figures,
