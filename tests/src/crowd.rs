@@ -26,10 +26,11 @@ const PREFIX: u8 = 16;
 /// The most nodes that have room between [`FIRST`] and the network's end.
 pub const MOST: u16 = 4096;
 
-/// Transfers of one `curl`, which does 300 at once at most.
-const PER_CURL: usize = 256;
+/// Transfers of one `curl`. It could do 300 at once, but looks at all of them
+/// whenever one has news, and would be what is measured.
+const PER_CURL: usize = 32;
 /// No fetch of all may take longer, in seconds.
-const PATIENCE: u32 = 600;
+const PATIENCE: u32 = 1_800;
 
 /// The nodes on one cable, and the server's side of it.
 #[derive(Debug)]

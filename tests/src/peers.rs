@@ -118,7 +118,7 @@ http {{
     uwsgi_temp_path "{here}/uwsgi";
     scgi_temp_path "{here}/scgi";
     server {{
-        listen {address}:8080;
+        listen {address}:8080 backlog=4096;
         root "{root}";
         location /assets/ {{ root "{assets}"; }}
     }}
