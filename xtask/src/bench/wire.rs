@@ -11,8 +11,8 @@ use ichor_lab::servers::{Ground, Running, Server, write_files};
 
 use super::row::{Bench, Meter, Sample};
 
-pub(super) const GB: f64 = 1e9;
-pub(super) const MB: f64 = 1e6;
+const GB: f64 = 1e9;
+const MB: f64 = 1e6;
 
 /// How often a transfer of `seconds` goes into one sample, so that starts and ends
 /// hardly count in it.
