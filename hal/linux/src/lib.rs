@@ -31,6 +31,7 @@ mod files;
 mod host_share;
 mod lease_log;
 pub mod nic;
+mod open_file;
 #[cfg(target_os = "linux")]
 mod privileges;
 mod reactor;
