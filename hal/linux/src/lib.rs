@@ -40,6 +40,7 @@ mod signals;
 #[cfg(target_os = "linux")]
 mod sys;
 mod time;
+mod vigil;
 mod watch;
 
 pub use clock::UnixClock;

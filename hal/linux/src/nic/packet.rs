@@ -18,7 +18,7 @@ use super::bpf;
 use super::frames::{FrameQueue, RxFrame, TxFrame};
 use super::link::Link;
 use super::offload::{self, ETHERNET, HEADER, LARGE_MTU};
-use super::run::Run;
+use super::run::{self, Run};
 use super::{Admission, Burst, OpenError};
 use crate::{Reactor, Source, sys};
 
@@ -200,6 +200,11 @@ impl PacketNic {
     /// Hands what is queued to the kernel. What it does not take stays, and
     /// the task is woken when it may take more.
     fn flush(&mut self, cx: &Context<'_>) {
+        if self.tx.first().is_some_and(run::is_datagram) {
+            // TFTP, where a client says that it is ready for more. TCP has more
+            // under way when an answer comes.
+            self.socket.expect_answer();
+        }
         while !self.tx.is_empty() {
             match self.send_batch() {
                 Ok(sent) => self.tx.consume_frames(sent.max(1)),

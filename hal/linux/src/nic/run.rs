@@ -91,6 +91,11 @@ impl Run {
     }
 }
 
+/// Whether a queued frame is a UDP datagram that [`Run`] knows how to treat.
+pub(super) fn is_datagram(frame: &[u8]) -> bool {
+    datagram(frame).is_some()
+}
+
 /// The headers and the payload of a frame that may be part of a run: a whole
 /// IPv4 packet without options that must not be fragmented, with a UDP
 /// datagram that is not empty, and nothing behind it.
