@@ -13,7 +13,8 @@ use embassy_time::Duration;
 use ichor::config::{self, Address, Config, ConfigError, Settings};
 use ichor::dhcp::{self, Mode};
 use ichor::net::dhcp::{Own, Task};
-use ichor::net::mux::{Mux, Neighbours};
+use ichor::net::mux::Mux;
+use ichor::net::neighbours::Neighbours;
 use ichor::net::nudge::Flows;
 use ichor::net::reload;
 use ichor::net::shelf::Shelf;
@@ -28,14 +29,14 @@ use ichor_hal_linux::{
 };
 
 use crate::board::Board;
-use crate::capacity::{BoardCatalog, CONNECTIONS, TFTP_PORTS};
+use crate::capacity::{BoardCatalog, SOCKETS, STACKS, TFTP_PORTS};
 use crate::cli::Serve;
 use crate::failure::{Failure, Kind};
 use crate::output::Printer;
 use crate::tasks::{
-    BoardDivert, BoardJournal, BoardSite, CATALOGS, DHCP, DIVERT, FLOWS, HEALTH, JOURNAL,
-    NEIGHBOURS, RESOURCES, TFTP, print_journal, reload_catalog, run_dhcp, run_http, run_stack,
-    run_tftp,
+    BoardDivert, BoardJournal, BoardMux, BoardSite, CATALOGS, DHCP, DIVERT, FLOWS, HEALTH, JOURNAL,
+    LANES, NEIGHBOURS, TFTP, http_buffers, print_journal, reload_catalog, run_dhcp, run_http,
+    run_mux, run_stack, run_tftp,
 };
 
 /// Where leases are kept unless the owner says otherwise.
@@ -260,13 +261,22 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
         gateway: config.gateway,
         dns_servers: Default::default(),
     };
-    let (stack, runner) = embassy_net::new(
-        Mux::new(nic, divert, neighbours, flows),
-        embassy_net::Config::ipv4_static(static_config),
-        RESOURCES.init(StackResources::new()),
-        entropy.seed(),
-    );
-    spawner.spawn(run_stack(runner).map_err(full)?);
+    let mux: &'static BoardMux = Box::leak(Box::new(Mux::new(
+        nic,
+        LANES.take(),
+        divert,
+        neighbours,
+        flows,
+    )));
+    spawner.spawn(run_mux(mux).map_err(full)?);
+    let mut stacks = Vec::with_capacity(STACKS);
+    for port in mux.ports() {
+        let resources: &mut StackResources<SOCKETS> = Box::leak(Box::new(StackResources::new()));
+        let config = embassy_net::Config::ipv4_static(static_config.clone());
+        let (stack, runner) = embassy_net::new(port, config, resources, entropy.seed());
+        spawner.spawn(run_stack(runner).map_err(full)?);
+        stacks.push(stack);
+    }
 
     // DHCP: leases first, then the question whether the address is ours.
     let server = DHCP.take();
@@ -304,7 +314,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
     }
     // On a shared address that is the kernel's task.
     if config.address != Address::Host {
-        neighbours.defend(own.mac);
+        neighbours.defend();
     }
     if mode != Mode::Off {
         task.ask_for_other_servers(entropy.seed() as u32);
@@ -322,13 +332,15 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
         let fits = tftp::Config::blksize_for_mtu(u16::try_from(network_mtu).unwrap_or(u16::MAX));
         settings.max_blksize = settings.max_blksize.min(fits);
         let server = TFTP.init_with(|| tftp::Server::new(settings));
-        spawner.spawn(run_tftp(stack, server, port, settings.ports, files, journal).map_err(full)?);
+        let ports = settings.ports;
+        spawner.spawn(run_tftp(stacks[0], server, port, ports, files, journal).map_err(full)?);
     }
     let site = Site::new(files, journal, catalogs).with_health(health);
     let site: &'static BoardSite = Box::leak(Box::new(site));
-    for connection in 0..CONNECTIONS {
-        let port = config.http_ports[connection % config.http_ports.len()];
-        spawner.spawn(run_http(stack, port, site, flows).map_err(full)?);
+    for stack in &stacks[1..] {
+        for (port, buffers) in config.http_ports.iter().cycle().zip(http_buffers()) {
+            spawner.spawn(run_http(*stack, *port, site, flows, buffers).map_err(full)?);
+        }
     }
 
     let mut manager = ServiceManager::from_env();

@@ -3,11 +3,13 @@
 use std::task::Poll;
 
 use embassy_net::udp::{PacketMetadata, UdpSocket};
-use embassy_net::{Runner, Stack, StackResources};
+use embassy_net::{Runner, Stack};
 use embassy_time::{Duration, Timer};
 use ichor::journal::Journal;
 use ichor::net::dhcp::Task;
-use ichor::net::mux::{Divert, Mux, Neighbours};
+use ichor::net::lane::Lane;
+use ichor::net::mux::{Divert, Mux, Port};
+use ichor::net::neighbours::Neighbours;
 use ichor::net::nudge::Flows;
 use ichor::net::reload;
 use ichor::net::shelf::Shelf;
@@ -19,15 +21,20 @@ use ichor_hal_linux::{DataFolder, LogFile, UnixClock};
 use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::capacity::{
-    BoardCatalog, CONNECTIONS, EVENTS, FRAMES, LEASES, MACHINES, PROBES, REPLIES, TFTP_PORTS,
-    TRANSFERS,
+    BoardCatalog, CONNECTIONS, EVENTS, FRAMES, LEASES, MACHINES, PROBES, REPLIES,
+    STACK_CONNECTIONS, STACKS, TRANSFERS,
 };
 use crate::cli::LogFormat;
 use crate::output::{self, Printer};
 
-/// Bytes of an HTTP response that may be under way: throughput is at most
-/// this much per round trip, 250 MB/s on a LAN with 1 ms.
-const SEND_BUFFER: usize = 256 * 1024;
+/// Bytes of an HTTP response that may be under way, on the first connections of
+/// each stack and on the others: throughput is at most this much per round trip,
+/// and so little is enough where many share the wire.
+const SEND_BUFFER: usize = 512 * 1024;
+const SMALL_SEND_BUFFER: usize = 96 * 1024;
+/// How many connections of each stack have a large buffer: a stack gives the
+/// first socket that is free.
+const LARGE: usize = 8;
 /// Bytes of HTTP requests that wait to be read.
 const RECEIVE_BUFFER: usize = 4096;
 /// Bytes of TFTP data that may wait for the NIC, per port: a window of the
@@ -38,6 +45,8 @@ const TFTP_RECEIVE_BUFFER: usize = 16 * 1024;
 const DATAGRAM: usize = 65_536;
 
 pub(crate) type BoardDivert = Divert<FRAMES, FRAMES>;
+pub(crate) type BoardMux = Mux<'static, AnyNic, FRAMES, FRAMES, STACKS>;
+type BoardPort = Port<'static, AnyNic, FRAMES, FRAMES, STACKS>;
 pub(crate) type BoardDhcp = dhcp::Server<LEASES, REPLIES, PROBES>;
 pub(crate) type BoardTftp = tftp::Server<<DataFolder as ichor_hal::Files>::File, TRANSFERS>;
 pub(crate) type BoardJournal = Journal<EVENTS, MACHINES>;
@@ -56,8 +65,8 @@ pub(crate) static TFTP: StaticCell<BoardTftp> = StaticCell::new();
 pub(crate) static JOURNAL: ConstStaticCell<BoardJournal> = ConstStaticCell::new(Journal::new());
 pub(crate) static CATALOGS: ConstStaticCell<Shelf<BoardCatalog>> =
     ConstStaticCell::new(Shelf::new(BoardCatalog::new(), BoardCatalog::new()));
-pub(crate) static RESOURCES: StaticCell<StackResources<{ CONNECTIONS + TFTP_PORTS as usize + 1 }>> =
-    StaticCell::new();
+pub(crate) static LANES: ConstStaticCell<[Lane; STACKS]> =
+    ConstStaticCell::new([const { Lane::new() }; STACKS]);
 
 #[embassy_executor::task]
 pub(crate) async fn reload_catalog(
@@ -70,9 +79,12 @@ pub(crate) async fn reload_catalog(
 }
 
 #[embassy_executor::task]
-pub(crate) async fn run_stack(
-    mut runner: Runner<'static, Mux<'static, AnyNic, FRAMES, FRAMES>>,
-) -> ! {
+pub(crate) async fn run_mux(mux: &'static BoardMux) -> ! {
+    mux.run().await
+}
+
+#[embassy_executor::task(pool_size = STACKS)]
+pub(crate) async fn run_stack(mut runner: Runner<'static, BoardPort>) -> ! {
     runner.run().await
 }
 
@@ -113,15 +125,43 @@ pub(crate) async fn run_tftp(
     net::tftp::serve(server, &mut sockets, files, &mut buffer, journal).await
 }
 
+/// Memory of one HTTP connection.
+pub(crate) struct Buffers {
+    receive: &'static mut [u8],
+    send: &'static mut [u8],
+}
+
+/// The memory of the HTTP connections of one stack. Each kind is in one piece,
+/// of which the kernel gives a page when it is first used.
+pub(crate) fn http_buffers() -> impl Iterator<Item = Buffers> {
+    let small = STACK_CONNECTIONS - LARGE;
+    let receive = vec![0; STACK_CONNECTIONS * RECEIVE_BUFFER].leak();
+    let send = vec![0; LARGE * SEND_BUFFER + small * SMALL_SEND_BUFFER].leak();
+    let (large, small) = send.split_at_mut(LARGE * SEND_BUFFER);
+    let send = large
+        .chunks_exact_mut(SEND_BUFFER)
+        .chain(small.chunks_exact_mut(SMALL_SEND_BUFFER));
+    receive
+        .chunks_exact_mut(RECEIVE_BUFFER)
+        .zip(send)
+        .map(|(receive, send)| Buffers { receive, send })
+}
+
 #[embassy_executor::task(pool_size = CONNECTIONS)]
 pub(crate) async fn run_http(
     stack: Stack<'static>,
     port: u16,
     site: &'static BoardSite,
     flows: &'static Flows,
+    buffers: Buffers,
 ) -> ! {
-    let (mut receive, mut send) = (vec![0; RECEIVE_BUFFER], vec![0; SEND_BUFFER]);
-    net::http::serve(stack, port, site, flows, &mut receive, &mut send).await
+    let Buffers { receive, send } = buffers;
+    loop {
+        let visitor = net::http::accept(stack, port, flows, receive, send).await;
+        // What is needed to serve takes 10 KB: nearly all places are empty
+        // nearly always.
+        Box::pin(visitor.serve(site)).await;
+    }
 }
 
 #[embassy_executor::task]

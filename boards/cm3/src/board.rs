@@ -25,9 +25,9 @@ use crate::capacity::TFTP_PORTS;
 use crate::settings::{self, Origin};
 use crate::storage::{self, BoardCard};
 use crate::tasks::{
-    CATALOGS, CLOCK, CONNECTION_BUFFERS, DHCP, DIVERT, FLOWS, HEALTH, JOURNAL, NEIGHBOURS,
-    RESOURCES, SERVICE, SITE, TFTP, live, reload_catalog, restart, run_dhcp, run_http, run_stack,
-    run_tftp, run_volume, tell_journal, tell_lost_messages, watch_volume,
+    CATALOGS, CLOCK, CONNECTION_BUFFERS, DHCP, DIVERT, FLOWS, HEALTH, JOURNAL, LANE, MUX,
+    NEIGHBOURS, RESOURCES, SERVICE, SITE, TFTP, live, reload_catalog, restart, run_dhcp, run_http,
+    run_mux, run_stack, run_tftp, run_volume, tell_journal, tell_lost_messages, watch_volume,
 };
 use crate::usb::{self, run_usb};
 
@@ -149,8 +149,11 @@ async fn serve(spawner: Spawner, parts: Parts) {
     let catalogs = &*CATALOGS.take();
     health.set_address(ip);
     neighbours.set_own(ip, own.netmask);
+    let mux = &*MUX.init(Mux::new(nic, LANE.take(), divert, neighbours, flows));
+    start(spawner, run_mux(mux));
+    let [port] = mux.ports();
     let (stack, runner) = embassy_net::new(
-        Mux::new(nic, divert, neighbours, flows),
+        port,
         embassy_net::Config::ipv4_static(StaticConfigV4 {
             address: Ipv4Cidr::new(ip, prefix),
             gateway: config.gateway,
@@ -201,7 +204,7 @@ async fn serve(spawner: Spawner, parts: Parts) {
         embassy_time::Timer::after_secs(10).await;
     }
     health.well("address");
-    neighbours.defend(mac);
+    neighbours.defend();
     if config.dhcp.mode != Mode::Off {
         task.ask_for_other_servers(rng.seed() as u32);
     }

@@ -5,7 +5,9 @@ use embassy_net::{Runner, Stack, StackResources};
 use embassy_time::{Duration, Ticker, Timer};
 use ichor::journal::Journal;
 use ichor::net::dhcp::Task;
-use ichor::net::mux::{Divert, Mux, Neighbours};
+use ichor::net::lane::Lane;
+use ichor::net::mux::{Divert, Mux, Port};
+use ichor::net::neighbours::Neighbours;
 use ichor::net::nudge::Flows;
 use ichor::net::reload;
 use ichor::net::shelf::Shelf;
@@ -29,6 +31,8 @@ use crate::capacity::{
 use crate::storage::{BoardCard, BoardFiles, BoardLog, BoardUpdates, BoardVolume};
 
 pub(crate) type BoardDivert = Divert<FRAMES, FRAMES>;
+type BoardMux = Mux<'static, Device<'static>, FRAMES, FRAMES, 1>;
+type BoardPort = Port<'static, Device<'static>, FRAMES, FRAMES, 1>;
 pub(crate) type BoardDhcp = dhcp::Server<LEASES, REPLIES, PROBES>;
 pub(crate) type BoardTftp = tftp::Server<<BoardFiles as ichor_hal::Files>::File, TRANSFERS>;
 pub(crate) type BoardJournal = Journal<EVENTS, MACHINES>;
@@ -36,6 +40,9 @@ pub(crate) type BoardSite = Site<'static, BoardFiles, BoardJournal, BoardCatalog
 pub(crate) type BoardTask = Task<'static, BoardLog, MonotonicClock, BoardJournal, FRAMES, FRAMES>;
 
 pub(crate) static DIVERT: ConstStaticCell<BoardDivert> = ConstStaticCell::new(Divert::new());
+/// The way to the one stack, which has all sockets.
+pub(crate) static LANE: ConstStaticCell<[Lane; 1]> = ConstStaticCell::new([Lane::new()]);
+pub(crate) static MUX: StaticCell<BoardMux> = StaticCell::new();
 pub(crate) static FLOWS: ConstStaticCell<Flows> = ConstStaticCell::new(Flows::new());
 pub(crate) static NEIGHBOURS: ConstStaticCell<Neighbours> = ConstStaticCell::new(Neighbours::new());
 pub(crate) static HEALTH: ConstStaticCell<Health> = ConstStaticCell::new(Health::new(Identity {
@@ -113,9 +120,12 @@ pub(crate) async fn reload_catalog(
 }
 
 #[embassy_executor::task]
-pub(crate) async fn run_stack(
-    mut runner: Runner<'static, Mux<'static, Device<'static>, FRAMES, FRAMES>>,
-) -> ! {
+pub(crate) async fn run_mux(mux: &'static BoardMux) -> ! {
+    mux.run().await
+}
+
+#[embassy_executor::task]
+pub(crate) async fn run_stack(mut runner: Runner<'static, BoardPort>) -> ! {
     runner.run().await
 }
 
@@ -125,7 +135,7 @@ pub(crate) async fn run_dhcp(mut task: BoardTask, server: &'static mut BoardDhcp
 }
 
 /// Buffers of one TFTP port.
-struct Port {
+struct PortBuffers {
     receive: [u8; TFTP_RECEIVE_BUFFER],
     send: [u8; TFTP_SEND_BUFFER],
 }
@@ -145,9 +155,9 @@ pub(crate) async fn run_tftp(
     files: &'static BoardFiles,
     journal: &'static BoardJournal,
 ) -> ! {
-    static PORTS: ConstStaticCell<[Port; TFTP_PORTS as usize + 1]> = ConstStaticCell::new(
+    static PORTS: ConstStaticCell<[PortBuffers; TFTP_PORTS as usize + 1]> = ConstStaticCell::new(
         [const {
-            Port {
+            PortBuffers {
                 receive: [0; TFTP_RECEIVE_BUFFER],
                 send: [0; TFTP_SEND_BUFFER],
             }

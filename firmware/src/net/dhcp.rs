@@ -7,8 +7,9 @@ use embassy_time::{Duration, Instant, Timer, with_deadline};
 use ichor_hal::{Clock, LeaseLog};
 
 use super::frames::{Arp, Datagram, FRAME_LEN, UDP_HEADERS, emit_echo_request, parse_echo_reply};
-use super::mux::{Divert, Filter, NEIGHBOUR_TICK, Neighbours};
+use super::mux::{Divert, Filter};
 use super::ndp::{emit_no_router, parse_solicitation};
+use super::neighbours::Neighbours;
 use super::status::Health;
 use crate::MacAddr;
 use crate::dhcp::wire::{BOOT_SERVER_PORT, CLIENT_PORT, SERVER_PORT, emit_discover};
@@ -18,6 +19,9 @@ use crate::journal::Record;
 /// Packets handled before leases are written and replies sent: one commit of
 /// the log then serves them all.
 const BATCH: usize = 64;
+
+/// How often the leases in use are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// An own address is asked for this often before it is used, this far apart
 /// (RFC 5227 §2.1.1 takes three probes and up to seven seconds; a server that
@@ -79,20 +83,19 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
         server: &mut Server<LEASES, QUEUE, PROBES>,
     ) -> ! {
         let dhcp = server.config().mode != Mode::Off;
-        let mut next_tick = Instant::now() + NEIGHBOUR_TICK;
+        let mut next_count = Instant::now() + COUNT_EVERY;
         self.tell_leases(server);
         loop {
             let probes = server.next_deadline().is_some();
             self.divert.set_filter(Filter { dhcp, probes });
             let deadline = server
                 .next_deadline()
-                .map_or(next_tick, |at| at.min(next_tick));
+                .map_or(next_count, |at| at.min(next_count));
             let readable = core::future::poll_fn(|cx| self.divert.inbound.poll_readable(cx));
             select(readable, Timer::at(deadline)).await;
 
-            if Instant::now() >= next_tick {
-                next_tick = Instant::now() + NEIGHBOUR_TICK;
-                self.neighbours.tick();
+            if Instant::now() >= next_count {
+                next_count = Instant::now() + COUNT_EVERY;
                 self.tell_leases(server);
             }
             let now = self.now();
@@ -237,8 +240,7 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
             }
             .emit(MacAddr::BROADCAST, frame),
             Transmit::Ping { ip } => {
-                // By whom the request came that this is about: the neighbour
-                // cache is the stack's, but relays and routers were heard.
+                // By whom the request came that this is about.
                 let hop = if self.own.on_link(ip) {
                     Some(ip)
                 } else {

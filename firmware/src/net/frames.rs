@@ -23,7 +23,8 @@ pub const FRAME_LEN: usize = 1514;
 /// Length of an ARP frame without padding.
 pub const ARP_LEN: usize = 14 + 28;
 
-const ETHERNET_LEN: usize = 14;
+/// Length of an Ethernet header.
+pub(super) const ETHERNET_LEN: usize = 14;
 const IPV4_LEN: usize = 20;
 const UDP_LEN: usize = 8;
 

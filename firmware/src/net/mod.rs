@@ -3,9 +3,12 @@
 pub mod dhcp;
 pub mod frames;
 pub mod http;
+pub mod lane;
 pub mod mux;
 pub mod ndp;
+pub mod neighbours;
 pub mod nudge;
+mod packets;
 pub mod reload;
 pub mod shelf;
 pub mod site;

@@ -1,41 +1,40 @@
-//! The one place every frame passes: between the board's NIC and the IP stack.
+//! The one place every frame passes: between the board's NIC and the IP stacks.
 //!
-//! The mux is itself a NIC. It
+//! The mux is the link layer of all stacks behind it. It
+//! - hands TCP packets to the stack that has their connection, and the rest of
+//!   IPv4 to the first one,
+//! - knows the hardware address of everybody who sent something, and speaks ARP
+//!   ([`Neighbours`]): the stacks deal in IP alone, so that a thousand machines
+//!   that start at once are answered without an ARP exchange each,
 //! - takes DHCP frames out of the stream (to servers and, from foreign ones,
 //!   to clients) and gives them to the DHCP task,
 //! - lets that task see who solicits an IPv6 router,
 //! - lets that task see ARP and echo replies while it probes an address,
-//! - sends that task's frames,
+//! - sends that task's frames, and
 //! - repeats a TCP peer's last ACK when its connection stands still
-//!   ([`nudge`](super::nudge)), and
-//! - teaches the stack who its neighbours are from the packets they send, so
-//!   that a thousand machines that start at once are answered without an ARP
-//!   exchange each (smoltcp asks for one neighbour a second).
+//!   ([`nudge`](super::nudge)).
 
 use core::cell::{Cell, RefCell};
-use core::net::Ipv4Addr;
-use core::task::Context;
+use core::convert::Infallible;
+use core::future::poll_fn;
+use core::task::{Context, Poll, Waker};
 
-use embassy_net::driver::{Capabilities, Driver, HardwareAddress, LinkState, TxToken as _};
+use embassy_net::driver::{
+    Capabilities, Driver, HardwareAddress, LinkState, RxToken as _, TxToken as _,
+};
 use embassy_sync::waitqueue::WakerRegistration;
-use embassy_time::Duration;
 
-use super::frames::{ARP_LEN, Arp, FrameRing};
+use super::frames::{Arp, ETHERNET_LEN, FrameRing};
+use super::lane::Lane;
 use super::ndp;
-use super::nudge::{ACK_LEN, Flows};
+use super::neighbours::Neighbours;
+use super::nudge::Flows;
 use crate::MacAddr;
 use crate::dhcp::wire::{BOOT_SERVER_PORT, CLIENT_PORT, SERVER_PORT};
 
-/// Calls of [`Neighbours::tick`] that a neighbour stays known without being
-/// announced again. With [`NEIGHBOUR_TICK`] this is less than the minute that
-/// smoltcp keeps one without hearing from it.
-const NEIGHBOUR_TICKS: u32 = 3;
-
-/// How often [`Neighbours::tick`] is to be called.
-pub const NEIGHBOUR_TICK: Duration = Duration::from_secs(10);
-
-/// Places for neighbours; one is found by the low bits of its address.
-const NEIGHBOURS: usize = 1024;
+/// Where the addresses are in an IPv4 packet (RFC 791 §3.1).
+pub(super) const SOURCE: core::ops::Range<usize> = 12..16;
+pub(super) const DESTINATION: core::ops::Range<usize> = 16..20;
 
 /// The DHCP task's end of the mux.
 pub struct Divert<const IN: usize, const OUT: usize> {
@@ -71,6 +70,11 @@ impl<const IN: usize, const OUT: usize> Divert<IN, OUT> {
         }
     }
 
+    /// Has the mux' task woken from now on.
+    fn register(&self, waker: &Waker) {
+        self.runner.borrow_mut().register(waker);
+    }
+
     /// Says which frames to divert from now on.
     pub fn set_filter(&self, filter: Filter) {
         self.filter.set(filter);
@@ -81,7 +85,7 @@ impl<const IN: usize, const OUT: usize> Divert<IN, OUT> {
         self.filter.get()
     }
 
-    /// Has the frames in `outbound` sent.
+    /// Has the mux look for what there is to send.
     pub fn flush(&self) {
         self.runner.borrow_mut().wake();
     }
@@ -93,34 +97,88 @@ impl<const IN: usize, const OUT: usize> Default for Divert<IN, OUT> {
     }
 }
 
-/// A NIC with the DHCP task's frames woven in.
-pub struct Mux<'a, D: Driver, const IN: usize, const OUT: usize> {
-    nic: D,
+/// A NIC shared by IP stacks and the DHCP task.
+///
+/// [`run`](Self::run) is the task that waits for the NIC, and the only one that
+/// does. Each stack has a [`Port`].
+pub struct Mux<'a, D, const IN: usize, const OUT: usize, const LANES: usize> {
+    nic: RefCell<D>,
+    mac: MacAddr,
+    link: Cell<LinkState>,
+    lanes: &'a [Lane; LANES],
     divert: &'a Divert<IN, OUT>,
     neighbours: &'a Neighbours,
     flows: &'a Flows,
 }
 
-impl<'a, D: Driver, const IN: usize, const OUT: usize> Mux<'a, D, IN, OUT> {
-    /// Puts the mux in front of `nic`.
+impl<'a, D: Driver, const IN: usize, const OUT: usize, const LANES: usize>
+    Mux<'a, D, IN, OUT, LANES>
+{
+    /// Puts the mux in front of a NIC that speaks Ethernet, with a lane for each
+    /// stack: one alone gets everything; of several, the first gets all that is
+    /// not TCP, and the connections are spread over the others.
     pub fn new(
         nic: D,
+        lanes: &'a [Lane; LANES],
         divert: &'a Divert<IN, OUT>,
         neighbours: &'a Neighbours,
         flows: &'a Flows,
     ) -> Self {
+        let mac = match nic.hardware_address() {
+            HardwareAddress::Ethernet(mac) => MacAddr(mac),
+            // No frame is for it, then.
+            _ => MacAddr([0; 6]),
+        };
         Self {
-            nic,
+            nic: RefCell::new(nic),
+            mac,
+            link: Cell::new(LinkState::Down),
+            lanes,
             divert,
             neighbours,
             flows,
         }
     }
 
-    fn send_outbound(&mut self, cx: &mut Context<'_>) {
-        self.divert.runner.borrow_mut().register(cx.waker());
+    /// A NIC for each stack, in the order of the lanes.
+    pub fn ports(&self) -> [Port<'_, D, IN, OUT, LANES>; LANES] {
+        self.lanes.each_ref().map(|lane| Port { mux: self, lane })
+    }
+
+    /// Moves frames between the NIC and the stacks, for ever.
+    pub async fn run(&self) -> ! {
+        let never: Infallible = poll_fn(|cx| {
+            self.poll(cx);
+            Poll::Pending
+        })
+        .await;
+        match never {}
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) {
+        self.divert.register(cx.waker());
+        let nic = &mut *self.nic.borrow_mut();
+        self.hand_nudges(cx);
+        while let Some((frame, reply)) = nic.receive(cx) {
+            // The stacks take room of their own when they answer.
+            drop(reply);
+            frame.consume(|frame| self.sort(frame));
+            self.hand_nudges(cx);
+        }
+        self.send_outbound(nic, cx);
+        if self.lanes.iter().any(Lane::is_blocked) && nic.transmit(cx).is_some() {
+            self.lanes.iter().for_each(Lane::unblock);
+        }
+        // By this the NIC knows that it may send what was queued.
+        let link = nic.link_state(cx);
+        if self.link.replace(link) != link {
+            self.lanes.iter().for_each(Lane::wake);
+        }
+    }
+
+    fn send_outbound(&self, nic: &mut D, cx: &mut Context<'_>) {
         while let Some(len) = self.divert.outbound.front_len() {
-            let Some(token) = self.nic.transmit(cx) else {
+            let Some(token) = nic.transmit(cx) else {
                 return;
             };
             self.divert
@@ -128,128 +186,180 @@ impl<'a, D: Driver, const IN: usize, const OUT: usize> Mux<'a, D, IN, OUT> {
                 .pop_with(|frame| token.consume(len, |buf| buf.copy_from_slice(frame)));
         }
     }
-}
 
-impl<D: Driver, const IN: usize, const OUT: usize> Driver for Mux<'_, D, IN, OUT> {
-    type RxToken<'t>
-        = RxToken<'t, D::RxToken<'t>, IN, OUT>
-    where
-        Self: 't;
-    type TxToken<'t>
-        = D::TxToken<'t>
-    where
-        Self: 't;
-
-    fn receive(&mut self, cx: &mut Context<'_>) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
-        self.send_outbound(cx);
-        if self.neighbours.news.get().is_some() {
-            // The announcement needs no reply, but the trait wants a token.
-            let tx = self.nic.transmit(cx)?;
-            let arp = self.neighbours.news.take()?;
-            return Some((RxToken::Announcement(arp), tx));
+    /// Tells the stacks again what TCP peers said last.
+    fn hand_nudges(&self, cx: &Context<'_>) {
+        while self.flows.has_packet(cx) {
+            self.flows.take_packet(|packet| self.hand_tcp(packet));
         }
-        if self.flows.has_frame(cx) {
-            return Some((RxToken::Nudge(self.flows), self.nic.transmit(cx)?));
-        }
-        let (rx, tx) = self.nic.receive(cx)?;
-        Some((
-            RxToken::Frame {
-                rx,
-                divert: self.divert,
-                neighbours: self.neighbours,
-                flows: self.flows,
-            },
-            tx,
-        ))
     }
 
-    fn transmit(&mut self, cx: &mut Context<'_>) -> Option<Self::TxToken<'_>> {
-        self.nic.transmit(cx)
+    /// Gives a frame to whom it is for.
+    fn sort(&self, frame: &mut [u8]) {
+        let kind = Kind::of(frame);
+        let filter = self.divert.filter.get();
+        match kind {
+            Kind::Arp => {
+                if filter.probes {
+                    self.divert.inbound.push(frame);
+                }
+                if let Some(arp) = Arp::parse(frame) {
+                    self.neighbours
+                        .hear_arp(&arp, self.mac, &self.divert.outbound);
+                }
+            }
+            Kind::Dhcp | Kind::Solicitation if filter.dhcp => self.divert.inbound.push(frame),
+            Kind::EchoReply if filter.probes => self.divert.inbound.push(frame),
+            _ => {}
+        }
+        let Some((ethernet, packet)) = frame.split_at_mut_checked(ETHERNET_LEN) else {
+            return;
+        };
+        let is_for_all = ethernet[0] & 1 != 0;
+        if !is_for_all && ethernet[..6] != self.mac.0 {
+            // A switch that does not know better sends it everywhere.
+            return;
+        }
+        if matches!(kind, Kind::Arp | Kind::Solicitation | Kind::Other) {
+            return;
+        }
+        self.neighbours.hear(ethernet, packet);
+        match kind {
+            Kind::Tcp => {
+                self.flows.observe(packet);
+                self.hand_tcp(packet);
+            }
+            Kind::Dhcp if filter.dhcp => {}
+            _ => {
+                if let Some(first) = self.lanes.first() {
+                    first.push(packet);
+                }
+            }
+        }
     }
 
-    fn link_state(&mut self, cx: &mut Context<'_>) -> LinkState {
-        self.nic.link_state(cx)
+    /// Gives a TCP packet to the stack that has its connection, or will.
+    fn hand_tcp(&self, packet: &[u8]) {
+        let lane = match &self.lanes[..] {
+            [] => return,
+            [only] => only,
+            [_, lanes @ ..] => {
+                let header = packet.first().map_or(0, |byte| usize::from(byte & 0xf) * 4);
+                let port = packet.get(header..header + 2).unwrap_or_default();
+                let address = packet.get(SOURCE).unwrap_or_default();
+                let hash = address.iter().chain(port).fold(0, |hash: u32, byte| {
+                    hash << 8 ^ hash >> 24 ^ u32::from(*byte)
+                });
+                &lanes[spread(hash) as usize % lanes.len()]
+            }
+        };
+        lane.push(packet);
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.nic.capabilities()
+        let mut capabilities = self.nic.borrow().capabilities();
+        // The stacks do not see the Ethernet header.
+        capabilities.max_transmission_unit -= ETHERNET_LEN;
+        capabilities
+    }
+}
+
+/// Fibonacci hashing: numbers in a row, as addresses of a LAN are, come to lie
+/// apart. The result's low bits are good.
+pub(super) const fn spread(number: u32) -> u32 {
+    number.wrapping_mul(0x9e37_79b1).rotate_left(16)
+}
+
+/// What an IP stack sees of the mux: a NIC without Ethernet.
+pub struct Port<'a, D, const IN: usize, const OUT: usize, const LANES: usize> {
+    mux: &'a Mux<'a, D, IN, OUT, LANES>,
+    lane: &'a Lane,
+}
+
+impl<D: Driver, const IN: usize, const OUT: usize, const LANES: usize> Port<'_, D, IN, OUT, LANES> {
+    /// Whether the NIC has room for a packet. If not, the stack is woken once
+    /// it has.
+    fn has_room(&self) -> bool {
+        // The NIC knows one task that waits, the mux' own.
+        let nobody = &mut Context::from_waker(Waker::noop());
+        let has_room = self.mux.nic.borrow_mut().transmit(nobody).is_some();
+        if !has_room {
+            self.lane.block();
+            self.mux.divert.flush();
+        }
+        has_room
+    }
+}
+
+impl<'a, D: Driver, const IN: usize, const OUT: usize, const LANES: usize> Driver
+    for Port<'a, D, IN, OUT, LANES>
+{
+    type RxToken<'t>
+        = RxToken<'a>
+    where
+        Self: 't;
+    type TxToken<'t>
+        = TxToken<'a, D, IN, OUT, LANES>
+    where
+        Self: 't;
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> Option<(RxToken<'a>, Self::TxToken<'a>)> {
+        self.lane.register(cx.waker());
+        if self.lane.is_empty() || !self.has_room() {
+            return None;
+        }
+        Some((RxToken(self.lane), TxToken(self.mux)))
+    }
+
+    fn transmit(&mut self, _: &mut Context<'_>) -> Option<Self::TxToken<'a>> {
+        self.has_room().then_some(TxToken(self.mux))
+    }
+
+    fn link_state(&mut self, _: &mut Context<'_>) -> LinkState {
+        self.mux.link.get()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.mux.capabilities()
     }
 
     fn hardware_address(&self) -> HardwareAddress {
-        self.nic.hardware_address()
+        HardwareAddress::Ip
     }
 }
 
-/// A frame on its way to the IP stack.
-pub enum RxToken<'a, T, const IN: usize, const OUT: usize> {
-    /// From the wire.
-    Frame {
-        /// The NIC's own token.
-        rx: T,
-        /// Where DHCP frames go.
-        divert: &'a Divert<IN, OUT>,
-        /// Who has been heard from.
-        neighbours: &'a Neighbours,
-        /// What TCP peers said last.
-        flows: &'a Flows,
-    },
-    /// Made here: a neighbour that spoke without asking for our address.
-    Announcement(Arp),
-    /// Said before: a TCP peer's last ACK.
-    Nudge(&'a Flows),
+/// A packet on its way to a stack.
+pub struct RxToken<'a>(&'a Lane);
+
+impl embassy_net::driver::RxToken for RxToken<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, f: F) -> R {
+        self.0.pop_with(f)
+    }
 }
 
-impl<T: embassy_net::driver::RxToken, const IN: usize, const OUT: usize>
-    embassy_net::driver::RxToken for RxToken<'_, T, IN, OUT>
+/// A packet on its way from a stack.
+pub struct TxToken<'a, D, const IN: usize, const OUT: usize, const LANES: usize>(
+    &'a Mux<'a, D, IN, OUT, LANES>,
+);
+
+impl<D: Driver, const IN: usize, const OUT: usize, const LANES: usize> embassy_net::driver::TxToken
+    for TxToken<'_, D, IN, OUT, LANES>
 {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, f: F) -> R {
-        match self {
-            Self::Announcement(arp) => {
-                let mut frame = [0; ARP_LEN];
-                arp.emit(MacAddr::BROADCAST, &mut frame);
-                f(&mut frame)
-            }
-            Self::Nudge(flows) => {
-                let mut frame = [0; ACK_LEN];
-                let waits = flows.take_frame(|ack| frame.copy_from_slice(ack)).is_some();
-                // The stack skips empty frames.
-                f(if waits { &mut frame } else { &mut [] })
-            }
-            Self::Frame {
-                rx,
-                divert,
-                neighbours,
-                flows,
-            } => rx.consume(|frame| {
-                let filter = divert.filter.get();
-                match Kind::of(frame) {
-                    // The stack skips empty frames.
-                    Kind::Dhcp | Kind::Solicitation if filter.dhcp => {
-                        divert.inbound.push(frame);
-                        f(&mut [])
-                    }
-                    kind @ (Kind::Answer | Kind::Arp) => {
-                        if filter.probes {
-                            divert.inbound.push(frame);
-                        }
-                        if kind == Kind::Arp {
-                            neighbours.answer_probe(frame, &divert.outbound);
-                        }
-                        f(frame)
-                    }
-                    Kind::Tcp => {
-                        neighbours.hear(frame);
-                        flows.observe(frame);
-                        f(frame)
-                    }
-                    Kind::Dhcp | Kind::Ipv4 => {
-                        neighbours.hear(frame);
-                        f(frame)
-                    }
-                    Kind::Solicitation | Kind::Other => f(frame),
-                }
-            }),
-        }
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mux = self.0;
+        let nic = &mut *mux.nic.borrow_mut();
+        let Some(token) = nic.transmit(&mut Context::from_waker(Waker::noop())) else {
+            unreachable!("the NIC had room when this token was made, and nothing was sent since")
+        };
+        let result = token.consume(ETHERNET_LEN + len, |frame| {
+            let (ethernet, packet) = frame.split_at_mut(ETHERNET_LEN);
+            let result = f(packet);
+            mux.neighbours
+                .address(ethernet, packet, mux.mac, &mux.divert.outbound);
+            result
+        });
+        mux.divert.flush();
+        result
     }
 }
 
@@ -258,10 +368,9 @@ impl<T: embassy_net::driver::RxToken, const IN: usize, const OUT: usize>
 enum Kind {
     /// UDP to port 67, 68 or 4011: a DHCP message.
     Dhcp,
-    /// An ARP or ICMP echo reply.
-    Answer,
-    /// Another ARP frame.
     Arp,
+    /// An ICMP echo reply.
+    EchoReply,
     /// A TCP segment.
     Tcp,
     /// Another IPv4 packet.
@@ -280,10 +389,7 @@ impl Kind {
             return Self::Other;
         };
         match (header[12], header[13]) {
-            (0x08, 0x06) => {
-                let reply = packet.get(6..8) == Some(&[0, 2]);
-                if reply { Self::Answer } else { Self::Arp }
-            }
+            (0x08, 0x06) => Self::Arp,
             (0x86, 0xdd) if ndp::is_solicitation(packet) => Self::Solicitation,
             (0x08, 0x00) => {
                 let Some(&[version_ihl, .., fragment_high, fragment_low, _, protocol]) =
@@ -305,7 +411,7 @@ impl Kind {
                     {
                         Self::Dhcp
                     }
-                    (ICMP, [0, ..]) => Self::Answer,
+                    (ICMP, [0, ..]) if !later_fragment => Self::EchoReply,
                     (TCP, _) if !later_fragment => Self::Tcp,
                     _ => Self::Ipv4,
                 }
@@ -315,130 +421,31 @@ impl Kind {
     }
 }
 
-/// Who has been heard from lately on this link.
-pub struct Neighbours {
-    own: Cell<(Ipv4Addr, Ipv4Addr)>,
-    own_mac: Cell<MacAddr>,
-    defends: Cell<bool>,
-    known: [Cell<(Ipv4Addr, MacAddr, u32)>; NEIGHBOURS],
-    ticks: Cell<u32>,
-    news: Cell<Option<Arp>>,
-}
-
-impl Neighbours {
-    /// Nobody yet.
-    pub const fn new() -> Self {
-        const NOBODY: (Ipv4Addr, MacAddr, u32) = (Ipv4Addr::UNSPECIFIED, MacAddr([0; 6]), 0);
-        Self {
-            own: Cell::new((Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED)),
-            own_mac: Cell::new(MacAddr([0; 6])),
-            defends: Cell::new(false),
-            known: [const { Cell::new(NOBODY) }; NEIGHBOURS],
-            ticks: Cell::new(0),
-            news: Cell::new(None),
-        }
-    }
-
-    /// Lets time pass: a clock read for every packet would cost more than the
-    /// whole look-up.
-    pub fn tick(&self) {
-        self.ticks.set(self.ticks.get().wrapping_add(1));
-    }
-
-    /// Sets the stack's own address and netmask: only machines in that subnet
-    /// are neighbours, the others come through a router.
-    pub fn set_own(&self, address: Ipv4Addr, netmask: Ipv4Addr) {
-        self.own.set((address, netmask));
-    }
-
-    /// From now on the address is ours, at `mac`: probes for it are answered.
-    pub fn defend(&self, mac: MacAddr) {
-        self.own_mac.set(mac);
-        self.defends.set(true);
-    }
-
-    /// The hardware address that `ip` was last heard from.
-    pub fn mac_of(&self, ip: Ipv4Addr) -> Option<MacAddr> {
-        let (known, mac, _) = self.place(ip).get();
-        (known == ip && mac.is_unicast()).then_some(mac)
-    }
-
-    fn place(&self, ip: Ipv4Addr) -> &Cell<(Ipv4Addr, MacAddr, u32)> {
-        let [_, _, high, low] = ip.octets();
-        &self.known[usize::from(u16::from_be_bytes([high, low])) % NEIGHBOURS]
-    }
-
-    /// Answers a probe for our own address. Whoever sends one has no address
-    /// yet and says so (RFC 5227 §2.1.1); smoltcp would not answer, and the
-    /// address would be taken twice.
-    fn answer_probe<const N: usize>(&self, frame: &[u8], outbound: &FrameRing<N>) {
-        let (own, _) = self.own.get();
-        let Some(probe) = Arp::parse(frame) else {
-            return;
-        };
-        if probe.reply || !probe.ip.is_unspecified() || probe.target != own || !self.defends.get() {
-            return;
-        }
-        outbound.push_with(|room| {
-            let answer = Arp {
-                reply: true,
-                mac: self.own_mac.get(),
-                ip: own,
-                target: Ipv4Addr::UNSPECIFIED,
-            };
-            answer.emit(probe.mac, room)
-        });
-    }
-
-    fn hear(&self, frame: &[u8]) {
-        let (own, mask) = self.own.get();
-        let Some(&[s0, s1, s2, s3, d0, d1, d2, d3]) = frame.get(26..34) else {
-            return;
-        };
-        let (src, dst) = (Ipv4Addr::new(s0, s1, s2, s3), Ipv4Addr::new(d0, d1, d2, d3));
-        if dst != own || (src & mask) != (own & mask) {
-            return;
-        }
-        let Some(&[m0, m1, m2, m3, m4, m5]) = frame.get(6..12) else {
-            return;
-        };
-        let mac = MacAddr([m0, m1, m2, m3, m4, m5]);
-        if !mac.is_unicast() {
-            return;
-        }
-        let ticks = self.ticks.get();
-        let place = self.place(src);
-        let (known, known_mac, since) = place.get();
-        if known != src || known_mac != mac || ticks.wrapping_sub(since) >= NEIGHBOUR_TICKS {
-            place.set((src, mac, ticks));
-            self.news.set(Some(Arp {
-                reply: true,
-                mac,
-                ip: src,
-                target: own,
-            }));
-        }
-    }
-}
-
-impl Default for Neighbours {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use core::net::Ipv4Addr;
+    use std::collections::VecDeque;
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    use embassy_net::driver::TxToken as _;
+
     use super::*;
     use crate::net::frames::{Datagram, FRAME_LEN, UDP_HEADERS};
+
+    const US: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const THEM: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+    const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
     fn udp(dst_port: u16) -> Vec<u8> {
         let mut frame = [0; FRAME_LEN];
         let len = Datagram {
-            src_mac: MacAddr([2, 0, 0, 0, 0, 2]),
-            dst_mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            src_mac: THEM,
+            dst_mac: US,
             src_ip: Ipv4Addr::new(192, 0, 2, 50),
-            dst_ip: Ipv4Addr::new(192, 0, 2, 1),
+            dst_ip: OWN,
             src_port: 1234,
             dst_port,
             payload: &[],
@@ -446,6 +453,133 @@ mod tests {
         .emit_headers(&mut frame, 4);
         assert_eq!(len, UDP_HEADERS + 4);
         frame[..len].to_vec()
+    }
+
+    /// What the mux looks at in a frame with a TCP segment.
+    fn tcp(from: Ipv4Addr, port: u16) -> Vec<u8> {
+        let mut frame = udp(80);
+        frame[14 + 9] = 6;
+        frame[14..][SOURCE].copy_from_slice(&from.octets());
+        frame[34..36].copy_from_slice(&port.to_be_bytes());
+        frame
+    }
+
+    /// A NIC that takes `room` frames.
+    #[derive(Default)]
+    struct Wire {
+        incoming: RefCell<VecDeque<Vec<u8>>>,
+        sent: RefCell<Vec<Vec<u8>>>,
+        room: Cell<usize>,
+        waiting: RefCell<Option<Waker>>,
+    }
+
+    #[derive(Default, Clone)]
+    struct Nic(Rc<Wire>);
+
+    struct Incoming(Vec<u8>);
+
+    impl embassy_net::driver::RxToken for Incoming {
+        fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, f: F) -> R {
+            f(&mut self.0)
+        }
+    }
+
+    struct Outgoing(Rc<Wire>);
+
+    impl embassy_net::driver::TxToken for Outgoing {
+        fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+            let mut frame = vec![0; len];
+            let result = f(&mut frame);
+            self.0.room.set(self.0.room.get() - 1);
+            self.0.sent.borrow_mut().push(frame);
+            result
+        }
+    }
+
+    impl Driver for Nic {
+        type RxToken<'a> = Incoming;
+        type TxToken<'a> = Outgoing;
+
+        fn receive(&mut self, cx: &mut Context<'_>) -> Option<(Incoming, Outgoing)> {
+            let reply = self.transmit(cx)?;
+            let frame = self.0.incoming.borrow_mut().pop_front()?;
+            Some((Incoming(frame), reply))
+        }
+
+        fn transmit(&mut self, cx: &mut Context<'_>) -> Option<Outgoing> {
+            if self.0.room.get() == 0 {
+                *self.0.waiting.borrow_mut() = Some(cx.waker().clone());
+                return None;
+            }
+            Some(Outgoing(self.0.clone()))
+        }
+
+        fn link_state(&mut self, _: &mut Context<'_>) -> LinkState {
+            LinkState::Up
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            let mut capabilities = Capabilities::default();
+            capabilities.max_transmission_unit = FRAME_LEN;
+            capabilities
+        }
+
+        fn hardware_address(&self) -> HardwareAddress {
+            HardwareAddress::Ethernet(US.0)
+        }
+    }
+
+    #[derive(Default)]
+    struct Bell(AtomicU32);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A mux with a NIC and what both lead to, for as long as the test runs.
+    struct World<const LANES: usize> {
+        wire: Rc<Wire>,
+        lanes: &'static [Lane; LANES],
+        divert: &'static Divert<8, 8>,
+        mux: &'static Mux<'static, Nic, 8, 8, LANES>,
+    }
+
+    fn world<const LANES: usize>() -> World<LANES> {
+        let nic = Nic::default();
+        let wire = nic.0.clone();
+        wire.room.set(usize::MAX);
+        // Too large for a test's stack in one piece.
+        let lanes: Vec<Lane> = std::iter::repeat_with(Lane::new).take(LANES).collect();
+        let lanes: &[Lane; LANES] = (&*lanes.leak()).try_into().unwrap();
+        let divert: &_ = Box::leak(Box::new(Divert::new()));
+        let neighbours: &Neighbours = Box::leak(Box::default());
+        neighbours.set_own(OWN, Ipv4Addr::new(255, 255, 255, 0));
+        let flows: &Flows = Box::leak(Box::default());
+        let mux = Box::leak(Box::new(Mux::new(nic, lanes, divert, neighbours, flows)));
+        World {
+            wire,
+            lanes,
+            divert,
+            mux,
+        }
+    }
+
+    impl<const LANES: usize> World<LANES> {
+        /// Lets the frames come in; how many packets each lane got.
+        fn pass(&self, frames: impl IntoIterator<Item = Vec<u8>>) -> [usize; LANES] {
+            self.wire.incoming.borrow_mut().extend(frames);
+            self.mux.poll(&mut Context::from_waker(Waker::noop()));
+            self.lanes.each_ref().map(|lane| {
+                let mut count = 0;
+                while !lane.is_empty() {
+                    lane.pop_with(|packet| assert_eq!(packet[0], 0x45));
+                    count += 1;
+                }
+                count
+            })
+        }
     }
 
     #[test]
@@ -464,65 +598,84 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_is_announced_once() {
-        let neighbours = Neighbours::new();
-        neighbours.set_own(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(255, 255, 255, 0));
-        neighbours.hear(&udp(69));
-        let arp = neighbours.news.take().unwrap();
-        assert_eq!(arp.ip, Ipv4Addr::new(192, 0, 2, 50));
-        assert_eq!(arp.mac, MacAddr([2, 0, 0, 0, 0, 2]));
-        neighbours.hear(&udp(69));
-        assert_eq!(neighbours.news.take(), None);
-        for _ in 0..NEIGHBOUR_TICKS {
-            neighbours.tick();
+    fn each_frame_goes_to_whom_it_is_for() {
+        let (world, alone) = (world::<3>(), world::<1>());
+        let peer = Ipv4Addr::new(192, 0, 2, 50);
+        assert_eq!(world.pass([udp(69), udp(67)]), [2, 0, 0]);
+        world.divert.set_filter(Filter {
+            dhcp: true,
+            probes: false,
+        });
+        assert_eq!(world.pass([udp(67), udp(69)]), [1, 0, 0]);
+        assert_eq!(world.divert.inbound.front_len(), Some(udp(67).len()));
+        // The packets of one connection stay together.
+        let [none, one, other] = world.pass((0..10).map(|_| tcp(peer, 4000)));
+        assert!(none == 0 && one.max(other) == 10, "{one} {other}");
+        let mut foreign = udp(69);
+        foreign[5] = 9;
+        assert_eq!(world.pass([foreign, vec![], vec![0; 13]]), [0; 3]);
+        // One stack gets everything.
+        assert_eq!(alone.pass([udp(69), tcp(peer, 4000)]), [2]);
+    }
+
+    #[test]
+    fn connections_spread_evenly_over_the_stacks() {
+        // A thousand machines in a row, with ports as Linux and as firmware
+        // choose them.
+        for port in [
+            |n: u32| 32_768 + (n * 7919 % 28_000) as u16,
+            |n| 2048 + n as u16,
+            |_| 1024,
+        ] {
+            let world = world::<17>();
+            let machines = (0..1024).map(|n| {
+                let address = Ipv4Addr::from_bits(Ipv4Addr::new(10, 20, 4, 0).to_bits() + n);
+                tcp(address, port(n))
+            });
+            let got = world.pass(machines);
+            assert_eq!((got[0], got.iter().sum::<usize>()), (0, 1024));
+            assert!(
+                got[1..].iter().all(|got| (32..=96).contains(got)),
+                "{got:?}"
+            );
         }
-        neighbours.hear(&udp(69));
-        assert_eq!(neighbours.news.take(), Some(arp));
     }
 
     #[test]
-    fn a_probe_for_our_address_is_answered_once_it_is_ours() {
-        let own = Ipv4Addr::new(192, 0, 2, 1);
-        let (us, them) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 9]));
-        let neighbours = Neighbours::new();
-        neighbours.set_own(own, Ipv4Addr::new(255, 255, 255, 0));
-        let outbound = FrameRing::<2>::new();
-        let mut frame = [0; ARP_LEN];
-        let probe = Arp {
-            reply: false,
-            mac: them,
-            ip: Ipv4Addr::UNSPECIFIED,
-            target: own,
-        };
-        probe.emit(MacAddr::BROADCAST, &mut frame);
-        neighbours.answer_probe(&frame, &outbound);
-        assert!(outbound.is_empty());
-        neighbours.defend(us);
-        neighbours.answer_probe(&frame, &outbound);
-        let answer = Arp {
-            reply: true,
-            mac: us,
-            ip: own,
-            target: Ipv4Addr::UNSPECIFIED,
-        };
-        assert_eq!(outbound.pop_with(Arp::parse), Some(Some(answer)));
-        let other = Arp {
-            target: Ipv4Addr::new(192, 0, 2, 2),
-            ..probe
-        };
-        other.emit(MacAddr::BROADCAST, &mut frame);
-        neighbours.answer_probe(&frame, &outbound);
-        assert!(outbound.is_empty());
-    }
-
-    #[test]
-    fn machines_behind_a_router_are_no_neighbours() {
-        let neighbours = Neighbours::new();
-        neighbours.set_own(
-            Ipv4Addr::new(192, 0, 2, 1),
-            Ipv4Addr::new(255, 255, 255, 240),
+    fn a_stack_that_waits_for_room_goes_on_when_there_is_some() {
+        let world = world::<2>();
+        let [mut port, _] = world.mux.ports();
+        let (stack, mux) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+        let (stack_waker, mux_waker) = (stack.clone().into(), mux.clone().into());
+        let (mut stack_cx, mut mux_cx) = (
+            Context::from_waker(&stack_waker),
+            Context::from_waker(&mux_waker),
         );
-        neighbours.hear(&udp(69));
-        assert_eq!(neighbours.news.take(), None);
+        world.mux.poll(&mut mux_cx);
+        assert!(port.receive(&mut stack_cx).is_none());
+        let peer = Ipv4Addr::new(192, 0, 2, 255);
+        let send = |token: TxToken<'_, Nic, 8, 8, 2>| {
+            token.consume(20, |packet| {
+                packet[DESTINATION].copy_from_slice(&peer.octets())
+            });
+        };
+        world.wire.room.set(1);
+        send(port.transmit(&mut stack_cx).unwrap());
+        // The mux is to have it sent.
+        assert_eq!(mux.0.load(Ordering::Relaxed), 1);
+        let sent = world.wire.sent.borrow()[0].clone();
+        assert_eq!((sent.len(), &sent[..6]), (34, &MacAddr::BROADCAST.0[..]));
+
+        assert!(port.transmit(&mut stack_cx).is_none());
+        world.mux.poll(&mut mux_cx);
+        assert_eq!(stack.0.load(Ordering::Relaxed), 0);
+        // The one that the NIC wakes is the mux.
+        assert!(port.receive(&mut stack_cx).is_none());
+        world.wire.room.set(1);
+        let waiting = world.wire.waiting.take().unwrap();
+        assert!(waiting.will_wake(&mux_waker));
+        world.mux.poll(&mut mux_cx);
+        assert_eq!(stack.0.load(Ordering::Relaxed), 1);
+        assert!(port.transmit(&mut stack_cx).is_some());
     }
 }

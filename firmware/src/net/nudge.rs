@@ -14,6 +14,10 @@
 //! smoltcp then resends everything that is under way. So that this is little
 //! where much is lost, the window that it sees is kept within a congestion
 //! window (RFC 5681), which smoltcp's own congestion control does not do.
+//!
+//! Nor does it see more than each connection's share of what may be under way
+//! in all: who happened to get a socket with a large buffer is not to be faster
+//! than the others, and much under way is soon more than a processor's cache.
 
 use core::cell::Cell;
 use core::net::SocketAddrV4;
@@ -23,26 +27,25 @@ use embassy_sync::waitqueue::WakerRegistration;
 use embassy_time::{Duration, Instant};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpAddress, IpProtocol,
-    Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+    IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
 };
 
-use super::frames::FrameRing;
-use crate::MacAddr;
+use super::mux::spread;
+use super::packets::PacketQueue;
 
 /// Connections that are remembered; one is found by its peer's address and
 /// port, and a later one takes an older one's place.
-const FLOWS: usize = 1024;
+const FLOWS: usize = 4096;
 
-/// Nudges under way: each takes four frames.
-const FRAMES: usize = 64;
+/// Bytes of nudges under way: each takes four packets of 44 bytes.
+const NUDGES: usize = 16 * 1024;
 
 /// ACKs of a nudge after the first, which starts the count: smoltcp takes the
 /// third for a loss.
 const DUPLICATES: u16 = 3;
 
 /// Length of an ACK without options.
-pub(super) const ACK_LEN: usize = 14 + 20 + 20;
+const ACK_LEN: usize = 20 + 20;
 
 /// A segment of Ethernet without TCP options, in bytes.
 const SEGMENT: u32 = 1460;
@@ -51,6 +54,12 @@ const SEGMENT: u32 = 1460;
 /// segments behind a lost one to show the loss; the largest, where it starts,
 /// is more than a connection's send buffer.
 const CONGESTION_WINDOW: (u32, u32) = (8 * SEGMENT, 1 << 20);
+
+/// Bytes that may be under way on all connections together, and the least and
+/// most on one of them. One alone is the faster the more it is, up to here; a
+/// few frames of 64 KiB are enough to keep a LAN busy.
+const SHARED_WINDOW: u32 = 8 << 20;
+const SHARE: (u32, u32) = (96 * 1024, 512 * 1024);
 
 /// The least time without progress that is taken for a loss. A peer delays
 /// its ACKs by up to 40 ms, an emulated machine more.
@@ -67,7 +76,9 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 /// What the peers of TCP connections said last.
 pub struct Flows {
     known: [Cell<Flow>; FLOWS],
-    frames: FrameRing<FRAMES>,
+    packets: PacketQueue<NUDGES>,
+    /// How many connections are open.
+    open: Cell<u32>,
     runner: core::cell::RefCell<WakerRegistration>,
 }
 
@@ -75,7 +86,6 @@ pub struct Flows {
 struct Flow {
     peer: SocketAddrV4,
     local: SocketAddrV4,
-    macs: (MacAddr, MacAddr),
     /// The peer's next sequence number.
     seq: TcpSeqNumber,
     /// What it has acknowledged.
@@ -105,11 +115,9 @@ impl Flows {
     /// No connection yet.
     pub const fn new() -> Self {
         const NOWHERE: SocketAddrV4 = SocketAddrV4::new(core::net::Ipv4Addr::UNSPECIFIED, 0);
-        const NOBODY: MacAddr = MacAddr([0; 6]);
         const NONE: Flow = Flow {
             peer: NOWHERE,
             local: NOWHERE,
-            macs: (NOBODY, NOBODY),
             seq: TcpSeqNumber(0),
             ack: TcpSeqNumber(0),
             window: 0,
@@ -126,20 +134,33 @@ impl Flows {
         // All zero bits, so that a static takes no room in a board's image.
         Self {
             known: [const { Cell::new(NONE) }; FLOWS],
-            frames: FrameRing::new(),
+            packets: PacketQueue::new(),
+            open: Cell::new(0),
             runner: core::cell::RefCell::new(WakerRegistration::new()),
         }
     }
 
     fn place(&self, peer: SocketAddrV4) -> &Cell<Flow> {
-        let hash = peer.ip().to_bits() as usize ^ usize::from(peer.port());
-        &self.known[hash % FLOWS]
+        let hash = spread(peer.ip().to_bits() ^ u32::from(peer.port()).rotate_left(16));
+        &self.known[hash as usize % FLOWS]
     }
 
-    /// Notes what a frame with a TCP segment says, and keeps the window that
-    /// the stack sees within the congestion window. Damaged frames say nothing.
-    pub(super) fn observe(&self, frame: &mut [u8]) {
-        let Some((seen, control)) = Flow::of(frame) else {
+    /// Counts a connection as open until the guard is dropped.
+    pub(super) fn enter(&self) -> Open<'_> {
+        self.open.set(self.open.get() + 1);
+        Open(self)
+    }
+
+    /// Bytes that may be under way on each connection.
+    fn share(&self) -> u32 {
+        (SHARED_WINDOW / self.open.get().max(1)).clamp(SHARE.0, SHARE.1)
+    }
+
+    /// Notes what an IPv4 packet with a TCP segment says, and keeps the window
+    /// that the stack sees within the congestion window. Damaged ones say
+    /// nothing.
+    pub(super) fn observe(&self, packet: &mut [u8]) {
+        let Some((seen, control)) = Flow::of(packet) else {
             return;
         };
         let place = self.place(seen.peer);
@@ -184,7 +205,7 @@ impl Flows {
         if lost {
             flow.lost();
         }
-        let window = flow.bounded_window();
+        let window = flow.bounded_window(self.share());
         flow.told = match flow.duplicates {
             0 => window,
             // smoltcp is not to count for itself: it resends everything under
@@ -193,7 +214,7 @@ impl Flows {
             _ => window,
         };
         if flow.told != seen.window {
-            set_window(frame, flow.told);
+            set_window(packet, flow.told);
         }
         place.set(flow);
         if lost {
@@ -217,7 +238,7 @@ impl Flows {
     fn nudge(&self, peer: SocketAddrV4) {
         let place = self.place(peer);
         let mut flow = place.get();
-        let window = flow.bounded_window();
+        let window = flow.bounded_window(self.share());
         if window < 2 {
             return;
         }
@@ -228,8 +249,9 @@ impl Flows {
             window
         };
         place.set(flow);
+        let ack = flow.emit_ack();
         for _ in 0..=DUPLICATES {
-            self.frames.push_with(|room| flow.emit_ack(room));
+            self.packets.push(&ack);
         }
         self.runner.borrow_mut().wake();
     }
@@ -245,15 +267,15 @@ impl Flows {
         round_trips.clamp(MIN_WAIT, MAX_FIRST_WAIT)
     }
 
-    /// Whether a frame waits for the stack; has the runner woken when one does.
-    pub(super) fn has_frame(&self, cx: &Context<'_>) -> bool {
+    /// Whether a packet waits for the stack; has the mux woken when one does.
+    pub(super) fn has_packet(&self, cx: &Context<'_>) -> bool {
         self.runner.borrow_mut().register(cx.waker());
-        !self.frames.is_empty()
+        !self.packets.is_empty()
     }
 
-    /// The next frame for the stack.
-    pub(super) fn take_frame<R>(&self, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        self.frames.pop_with(take)
+    /// Hands the next packet for the stack to `take`.
+    pub(super) fn take_packet<R>(&self, take: impl FnOnce(&[u8]) -> R) -> R {
+        self.packets.pop_with(|packet| take(packet))
     }
 }
 
@@ -263,13 +285,22 @@ impl Default for Flows {
     }
 }
 
+/// An open connection.
+pub(super) struct Open<'a>(&'a Flows);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+    }
+}
+
 /// Writes a window field into a whole TCP segment and mends its checksum
 /// (RFC 1624 §3).
-fn set_window(frame: &mut [u8], window: u16) {
-    let Some(ihl) = frame.get(14).map(|byte| usize::from(byte & 0xf) * 4) else {
+fn set_window(packet: &mut [u8], window: u16) {
+    let Some(ihl) = packet.first().map(|byte| usize::from(byte & 0xf) * 4) else {
         return;
     };
-    let Some(segment) = frame.get_mut(14 + ihl..) else {
+    let Some(segment) = packet.get_mut(ihl..) else {
         return;
     };
     let Some([_, old @ .., c0, c1]) = segment.get(13..18) else {
@@ -311,15 +342,10 @@ impl Patience {
 }
 
 impl Flow {
-    /// Reads a frame that carries a TCP segment of IPv4 and checks lengths and
+    /// Reads an IPv4 packet that carries a TCP segment and checks lengths and
     /// both checksums.
-    fn of(frame: &[u8]) -> Option<(Self, TcpControl)> {
-        let ethernet = EthernetFrame::new_checked(frame).ok()?;
-        let macs = (
-            MacAddr(ethernet.src_addr().0),
-            MacAddr(ethernet.dst_addr().0),
-        );
-        let ipv4 = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
+    fn of(packet: &[u8]) -> Option<(Self, TcpControl)> {
+        let ipv4 = Ipv4Packet::new_checked(packet).ok()?;
         if ipv4.next_header() != IpProtocol::Tcp || ipv4.more_frags() || !ipv4.verify_checksum() {
             return None;
         }
@@ -330,7 +356,6 @@ impl Flow {
         let flow = Self {
             peer: SocketAddrV4::new(src, repr.src_port),
             local: SocketAddrV4::new(dst, repr.dst_port),
-            macs,
             seq: repr.seq_number + repr.segment_len(),
             ack: repr.ack_number.unwrap_or_default(),
             window: repr.window_len,
@@ -387,23 +412,18 @@ impl Flow {
         self.threshold = self.congestion_window;
     }
 
-    /// The window field for the stack: the peer's, or the congestion window.
-    fn bounded_window(&self) -> u16 {
-        let bound = (self.congestion_window >> self.scale).max(1);
+    /// The window field for the stack: the peer's, the congestion window or the
+    /// connection's share.
+    fn bounded_window(&self, share: u32) -> u16 {
+        let bound = (self.congestion_window.min(share) >> self.scale).max(1);
         self.window.min(u16::try_from(bound).unwrap_or(u16::MAX))
     }
 
-    /// Writes an ACK as the peer would send it; returns the frame's length.
-    fn emit_ack(&self, frame: &mut [u8]) -> usize {
+    /// An ACK as the peer would send it.
+    fn emit_ack(&self) -> [u8; ACK_LEN] {
         let checksums = ChecksumCapabilities::default();
         let (src, dst) = (*self.peer.ip(), *self.local.ip());
-        let frame = &mut frame[..ACK_LEN];
-        EthernetRepr {
-            src_addr: EthernetAddress(self.macs.0.0),
-            dst_addr: EthernetAddress(self.macs.1.0),
-            ethertype: EthernetProtocol::Ipv4,
-        }
-        .emit(&mut EthernetFrame::new_unchecked(&mut *frame));
+        let mut packet = [0; ACK_LEN];
         Ipv4Repr {
             src_addr: src,
             dst_addr: dst,
@@ -411,7 +431,7 @@ impl Flow {
             payload_len: 20,
             hop_limit: 64,
         }
-        .emit(&mut Ipv4Packet::new_unchecked(&mut frame[14..]), &checksums);
+        .emit(&mut Ipv4Packet::new_unchecked(&mut packet[..]), &checksums);
         TcpRepr {
             src_port: self.peer.port(),
             dst_port: self.local.port(),
@@ -427,12 +447,12 @@ impl Flow {
             payload: &[],
         }
         .emit(
-            &mut TcpPacket::new_unchecked(&mut frame[34..]),
+            &mut TcpPacket::new_unchecked(&mut packet[20..]),
             &IpAddress::Ipv4(src),
             &IpAddress::Ipv4(dst),
             &checksums,
         );
-        ACK_LEN
+        packet
     }
 }
 
@@ -444,8 +464,8 @@ mod tests {
     const PEER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 50), 40_000);
     const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 8080);
 
-    /// A frame from the peer with nothing but an ACK, or a SYN.
-    fn frame(control: TcpControl, seq: i32, ack: i32, window: u16) -> Vec<u8> {
+    /// A packet from the peer with nothing but an ACK, or a SYN.
+    fn packet(control: TcpControl, seq: i32, ack: i32, window: u16) -> Vec<u8> {
         let (src, dst) = (*PEER.ip(), *SERVER.ip());
         let tcp = TcpRepr {
             src_port: PEER.port(),
@@ -469,42 +489,39 @@ mod tests {
             payload_len: tcp.buffer_len(),
             hop_limit: 64,
         };
-        let mut frame = vec![0; 34 + tcp.buffer_len()];
-        EthernetRepr {
-            src_addr: EthernetAddress([2, 0, 0, 0, 0, 2]),
-            dst_addr: EthernetAddress([2, 0, 0, 0, 0, 1]),
-            ethertype: EthernetProtocol::Ipv4,
-        }
-        .emit(&mut EthernetFrame::new_unchecked(&mut frame));
-        ipv4.emit(&mut Ipv4Packet::new_unchecked(&mut frame[14..]), &checksums);
+        let mut packet = vec![0; 20 + tcp.buffer_len()];
+        ipv4.emit(&mut Ipv4Packet::new_unchecked(&mut packet), &checksums);
         tcp.emit(
-            &mut TcpPacket::new_unchecked(&mut frame[34..]),
+            &mut TcpPacket::new_unchecked(&mut packet[20..]),
             &src.into(),
             &dst.into(),
             &checksums,
         );
-        frame
+        packet
     }
 
     /// A connection whose handshake ended with ACK 1000.
     fn connected() -> Flows {
         let flows = Flows::new();
-        flows.observe(&mut frame(TcpControl::Syn, 76, 0, 60_000));
-        flows.observe(&mut frame(TcpControl::None, 77, 1000, 60_000));
+        flows.observe(&mut packet(TcpControl::Syn, 76, 0, 60_000));
+        flows.observe(&mut packet(TcpControl::None, 77, 1000, 60_000));
         flows
     }
 
     /// What the stack is told by a frame, after the mux saw it.
     fn pass(flows: &Flows, ack: i32, window: u16) -> u16 {
-        let mut frame = frame(TcpControl::None, 77, ack, window);
-        flows.observe(&mut frame);
+        let mut packet = packet(TcpControl::None, 77, ack, window);
+        flows.observe(&mut packet);
         // Also says that the checksum is right.
-        Flow::of(&frame).unwrap().0.window
+        Flow::of(&packet).unwrap().0.window
     }
 
-    /// ACK and window of each frame that waits.
+    /// ACK and window of each packet that waits.
     fn said(flows: &Flows) -> Vec<(i32, u16)> {
-        let next = || flows.take_frame(|frame| Flow::of(frame).unwrap().0);
+        let next = || {
+            let waits = !flows.packets.is_empty();
+            waits.then(|| flows.take_packet(|packet| Flow::of(packet).unwrap().0))
+        };
         core::iter::from_fn(next)
             .map(|flow| (flow.ack.0, flow.window))
             .collect()
@@ -573,6 +590,31 @@ mod tests {
     }
 
     #[test]
+    fn many_connections_share_what_may_be_under_way() {
+        let flows = Flows::new();
+        let mut syn = packet(TcpControl::Syn, 76, 0, 60_000);
+        // With a window scale of 2^7: a no-operation and the option.
+        let header = 20 + 20;
+        syn.extend([1, 3, 3, 7]);
+        syn[20 + 12] = 6 << 4;
+        syn[2..4].copy_from_slice(&(header as u16 + 4).to_be_bytes());
+        Ipv4Packet::new_unchecked(&mut syn[..]).fill_checksum();
+        let (src, dst) = (IpAddress::from(*PEER.ip()), IpAddress::from(*SERVER.ip()));
+        TcpPacket::new_unchecked(&mut syn[20..]).fill_checksum(&src, &dst);
+        flows.observe(&mut syn);
+        let window = |ack| u32::from(pass(&flows, ack, 60_000)) << 7;
+        assert_eq!(window(1000), SHARE.1);
+        let mut open: Vec<_> = (0..16).map(|_| flows.enter()).collect();
+        assert_eq!(window(2000), SHARE.1);
+        open.extend((16..64).map(|_| flows.enter()));
+        assert_eq!(window(3000), SHARED_WINDOW / 64);
+        open.extend((64..1024).map(|_| flows.enter()));
+        assert_eq!(window(4000), SHARE.0);
+        drop(open);
+        assert_eq!(window(5000), SHARE.1);
+    }
+
+    #[test]
     fn nobody_unknown_and_no_closed_window_is_nudged() {
         let flows = Flows::new();
         flows.stalled(PEER);
@@ -586,8 +628,8 @@ mod tests {
     #[test]
     fn a_damaged_ack_is_not_believed() {
         let flows = connected();
-        let good = frame(TcpControl::None, 77, 3000, 60_000);
-        for at in 14..good.len() {
+        let good = packet(TcpControl::None, 77, 3000, 60_000);
+        for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 0x10;
             flows.observe(&mut bad);
