@@ -16,6 +16,10 @@ use crate::update::is_private;
 /// Datagrams sent before ACKs get a look again: two of the largest windows.
 const BURST: usize = 128;
 
+/// Datagrams of a window that go out before the others are read, so that the
+/// client has something to do meanwhile.
+const FIRST: usize = 4;
+
 /// Serves TFTP for ever: `sockets[0]` is bound to port 69, the others to
 /// ports for transfers. `buffer` holds one datagram.
 pub async fn serve<F: Files, const TRANSFERS: usize>(
@@ -28,7 +32,13 @@ pub async fn serve<F: Files, const TRANSFERS: usize>(
     loop {
         receive_all(server, sockets, journal).await;
         let mut idle = false;
-        for _ in 0..BURST {
+        for n in 0..BURST {
+            if n == FIRST {
+                // The stack's task sends what there is; it may be polled after
+                // this one.
+                embassy_futures::yield_now().await;
+                embassy_futures::yield_now().await;
+            }
             let Some(action) = server.poll(Instant::now(), journal) else {
                 idle = true;
                 break;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
 
@@ -12,6 +12,7 @@ use ichor_hal::{Entry, FileError, Files, Metadata};
 use rustix::fs::{Mode, OFlags};
 
 use crate::Reactor;
+use crate::open_file::OpenFile;
 use crate::watch::Watch;
 
 /// Links that are warned of, each once.
@@ -129,9 +130,9 @@ impl DataFolder {
 }
 
 impl Files for DataFolder {
-    type File = File;
+    type File = OpenFile;
 
-    async fn open(&self, path: &str) -> Result<(File, Metadata), FileError> {
+    async fn open(&self, path: &str) -> Result<(OpenFile, Metadata), FileError> {
         let file = File::from(self.open_beneath(path, OFlags::empty())?);
         let meta = file.metadata().map_err(|error| io_error(&error))?;
         if !meta.is_file() {
@@ -144,23 +145,18 @@ impl Files for DataFolder {
             len: meta.len(),
             version: version(&meta),
         };
-        Ok((file, metadata))
+        Ok((OpenFile::new(file), metadata))
     }
 
     /// Reads from the page cache, or waits for the disk.
     fn poll_read_at(
         &self,
         _cx: &mut Context<'_>,
-        file: &File,
+        file: &OpenFile,
         offset: u64,
         buf: &mut [u8],
     ) -> Poll<Result<usize, FileError>> {
-        loop {
-            match file.read_at(buf, offset) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return Poll::Ready(result.map_err(|error| io_error(&error))),
-            }
-        }
+        Poll::Ready(file.read_at(buf, offset).map_err(|error| io_error(&error)))
     }
 
     async fn list(

@@ -31,6 +31,7 @@ mod files;
 mod host_share;
 mod lease_log;
 pub mod nic;
+mod open_file;
 #[cfg(target_os = "linux")]
 mod privileges;
 mod reactor;
@@ -41,6 +42,7 @@ mod sys;
 #[cfg(target_os = "linux")]
 mod tap_device;
 mod time;
+mod vigil;
 mod watch;
 
 pub use clock::UnixClock;

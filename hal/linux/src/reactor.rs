@@ -5,7 +5,8 @@
 //! for, and sleeps until one is ready or the next timer is due. A NIC, a
 //! signal pipe and an inotify descriptor are a handful: for so few, `poll` is
 //! one system call per sleep where epoll wants more, needs no registration,
-//! and exists on every Unix.
+//! and exists on every Unix. Where an answer is likely to come at once it asks
+//! several times before it sleeps: see [`vigil`](crate::vigil).
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -13,12 +14,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
+use std::time::Instant;
 
 use embassy_executor::{Spawner, raw};
 use embassy_time_driver::TICK_HZ;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::time;
+use crate::vigil::{SOON, Vigil};
 
 /// Descriptors one reactor can watch. A process uses about six.
 const MAX_SOURCES: usize = 32;
@@ -43,6 +46,7 @@ struct Inner {
     sources: RefCell<heapless::Vec<Rc<Slot>, MAX_SOURCES>>,
     running: Cell<bool>,
     stopped: Cell<bool>,
+    vigil: Vigil,
 }
 
 /// How wakers reach the loop.
@@ -86,6 +90,7 @@ impl Reactor {
             bell: bell.into(),
         }));
         let context = std::ptr::from_ref(alarm).cast_mut().cast();
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let inner = Box::leak(Box::new(Inner {
             executor: raw::Executor::new(context),
             alarm,
@@ -93,6 +98,7 @@ impl Reactor {
             sources: RefCell::default(),
             running: Cell::new(false),
             stopped: Cell::new(false),
+            vigil: Vigil::new(processors),
         }));
         Ok(Self { inner })
     }
@@ -162,16 +168,58 @@ impl Inner {
     /// or whose descriptor has news. Only looks if one is ready already.
     fn wait(&self) -> io::Result<()> {
         let left = time::wake_expired();
+        if self.alarm.ready.load(Ordering::SeqCst) {
+            return self.look().map(drop);
+        }
+        if !self.vigil.begin() {
+            return self.sleep(left).map(drop);
+        }
+        let start = Instant::now();
+        if self.keep_vigil(start, left)? || self.sleep(left)? {
+            self.vigil.answered(start.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Looks for news without sleeping, if that is likely to pay. Returns
+    /// whether there was any.
+    fn keep_vigil(&self, start: Instant, left: Option<u64>) -> io::Result<bool> {
+        const SOON_IN_TICKS: u64 = SOON.as_micros() as u64 * TICK_HZ / 1_000_000;
+        if !self.vigil.is_due() || left.is_some_and(|left| left <= SOON_IN_TICKS) {
+            return Ok(false);
+        }
+        loop {
+            // Another thread does not ring for who is awake.
+            if self.look()? || self.alarm.ready.load(Ordering::SeqCst) {
+                return Ok(true);
+            }
+            let kept = start.elapsed();
+            if kept >= SOON {
+                self.vigil.in_vain(kept);
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Returns whether a descriptor has news.
+    fn look(&self) -> io::Result<bool> {
+        Ok(self.poll_sources(Some(&Timespec::default()))? > 0)
+    }
+
+    /// Sleeps until a timer is due or a descriptor has news, and returns
+    /// whether it was the latter.
+    fn sleep(&self, left: Option<u64>) -> io::Result<bool> {
         self.alarm.asleep.store(true, Ordering::SeqCst);
         let timeout = if self.alarm.ready.load(Ordering::SeqCst) {
             Some(Timespec::default())
         } else {
             left.map(ticks_to_timespec)
         };
-        if self.poll_sources(timeout.as_ref())? == 0 {
+        let news = self.poll_sources(timeout.as_ref())? > 0;
+        if !news {
             time::wake_expired();
         }
-        Ok(())
+        Ok(news)
     }
 
     /// Returns how many descriptors had news.
@@ -185,7 +233,8 @@ impl Inner {
             let _ = fds.push(PollFd::new(&slot.fd, slot.interest()));
         }
         let polled = poll(&mut fds, timeout);
-        if !self.alarm.asleep.swap(false, Ordering::SeqCst) {
+        self.alarm.asleep.store(false, Ordering::SeqCst);
+        if fds[0].revents().contains(PollFlags::IN) {
             // Another thread rang, as it does once per sleep at most.
             let _ = rustix::io::read(&self.rung, &mut [0; 8]);
         }
@@ -259,6 +308,12 @@ impl Source {
     /// system call.
     pub fn awaits_readable(&self) -> bool {
         self.slot.readable.any()
+    }
+
+    /// Says that something was sent which is answered sooner or later, and that
+    /// little can be done before: the reactor may watch for it awake.
+    pub(crate) fn expect_answer(&self) {
+        self.reactor.inner.vigil.expect_answer();
     }
 
     /// Completes when reading will not block.

@@ -112,6 +112,53 @@ fn an_own_address_is_served_beside_the_kernels() {
     });
 }
 
+/// Datagrams in a row, as a TFTP window has them.
+const ROW: u8 = 20;
+
+/// The n-th of a row: all of one size, but for the last.
+fn in_a_row(n: u8) -> Vec<u8> {
+    vec![n; if n + 1 < ROW { 1000 } else { 300 }]
+}
+
+/// Answers each datagram with a row of them.
+async fn udp_rows(stack: Stack<'static>, port: u16) {
+    let buffer = || Box::leak(vec![0; 32 * 1024].into_boxed_slice());
+    let meta = || Box::leak(Box::new([PacketMetadata::EMPTY; ROW as usize]));
+    let mut socket = StackUdpSocket::new(stack, meta(), buffer(), meta(), buffer());
+    socket.bind(port).unwrap();
+    loop {
+        let (_, from) = socket.recv_from(&mut [0; 100]).await.unwrap();
+        for n in 0..ROW {
+            socket.send_to(&in_a_row(n), from).await.unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_row_of_datagrams_arrives_as_it_was_sent() {
+    let (go, client) = lay_cable(|| {
+        plug_in();
+        let socket = UdpSocket::bind(("0.0.0.0", 0)).unwrap();
+        let timeout = Some(StdDuration::from_secs(10));
+        socket.set_read_timeout(timeout).unwrap();
+        let mut datagram = [0; 2000];
+        // Often enough for the reactor to await the next question awake.
+        for _ in 0..100 {
+            socket.send_to(b"?", ("192.0.2.1", 7)).unwrap();
+            for n in 0..ROW {
+                let len = socket.recv(&mut datagram).unwrap();
+                assert_eq!(datagram[..len], in_a_row(n));
+            }
+        }
+    });
+    run(|reactor, spawner| async move {
+        let stack = stack(spawner, open(&reactor, "packet:srv"), OWN);
+        spawn(spawner, udp_rows(stack, 7));
+        go.send(()).unwrap();
+        finished(client).await;
+    });
+}
+
 #[test]
 fn a_machine_that_forwards_can_be_kept_from_it() {
     let (go, client) = lay_cable(|| {

@@ -57,7 +57,7 @@ impl FrameQueue {
     }
 
     /// The frames queued, oldest first, without their lengths.
-    pub(crate) fn frames(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn frames(&self) -> impl Iterator<Item = &[u8]> + Clone {
         let mut rest = self.bytes();
         std::iter::from_fn(move || {
             let (length, tail) = rest.split_first_chunk::<LENGTH>()?;

@@ -16,6 +16,8 @@ mod link;
 mod offload;
 #[cfg(target_os = "linux")]
 mod packet;
+#[cfg(target_os = "linux")]
+mod run;
 mod spec;
 #[cfg(target_os = "linux")]
 mod tap;

@@ -5,9 +5,10 @@
 //!   was never needed, and several segments may come as one frame. Both are
 //!   made whole before the stack sees them.
 //! - The stack may send TCP segments of up to 64 KB. The kernel, or the
-//!   network card, cuts them up and fills the checksums in.
+//!   network card, cuts them up and fills the checksums in. It fills in those
+//!   of UDP datagrams, too, and cuts up [runs](super::run) of them.
 //!
-//! For the latter the stack is told an MTU of [`LARGE_MTU`], and the MSS
+//! For TCP the stack is told an MTU of [`LARGE_MTU`], and the MSS
 //! option of SYN segments is rewritten on the way: incoming ones announce a
 //! large MSS in place of a full-sized one, outgoing ones the real one.
 
@@ -29,11 +30,15 @@ const NEEDS_CHECKSUM: u8 = 1;
 const GSO_NONE: u8 = 0;
 const GSO_TCPV4: u8 = 1;
 const GSO_TCPV6: u8 = 4;
+/// Since Linux 6.2 for packet sockets, and not in virtio's text.
+const GSO_UDP_L4: u8 = 5;
 const GSO_ECN: u8 = 0x80;
 
 const CHECKSUM_IN_TCP: usize = 16;
 const CHECKSUM_IN_UDP: usize = 6;
 const TCP: u8 = 6;
+const UDP: u8 = 17;
+const UDP_HEADER: usize = 8;
 const SYN: u8 = 0x02;
 
 /// Makes a frame that came in whole. Returns whether the stack can use it.
@@ -75,26 +80,80 @@ pub(super) fn receive(header: &[u8; HEADER], frame: &mut [u8], mtu: usize) -> bo
 
 /// Fills in the header of a frame that goes out. Returns whether it can.
 ///
-/// The stack leaves TCP checksums to this; `mtu` is the interface's.
+/// The stack leaves TCP and UDP checksums to this; `mtu` is the interface's.
 pub(super) fn send(header: &mut [u8; HEADER], frame: &mut [u8], mtu: usize) -> bool {
     *header = [0; HEADER];
     let Some(segment) = Segment::parse(frame) else {
+        if let Some(udp) = open_udp(frame) {
+            leave_udp_checksum(header, frame, udp);
+        }
         return frame.len() <= ETHERNET + mtu;
     };
     if frame[segment.tcp + 13] & SYN != 0 {
         segment.rewrite_mss(frame, |mss| mss.min((mtu - IP_AND_TCP) as u16));
     }
     segment.set_checksum(frame, segment.pseudo_header_sum(frame));
-    header[0] = NEEDS_CHECKSUM;
-    header[2..4].copy_from_slice(&(segment.payload as u16).to_ne_bytes());
-    header[6..8].copy_from_slice(&(segment.tcp as u16).to_ne_bytes());
-    header[8..10].copy_from_slice(&(CHECKSUM_IN_TCP as u16).to_ne_bytes());
+    leave_checksum(header, segment.tcp, CHECKSUM_IN_TCP);
     if frame.len() > ETHERNET + mtu {
         let mss = (mtu + ETHERNET).saturating_sub(segment.payload);
-        header[1] = GSO_TCPV4;
-        header[4..6].copy_from_slice(&(mss as u16).to_ne_bytes());
+        leave_cutting(header, GSO_TCPV4, segment.payload, mss);
     }
     true
+}
+
+/// Fills in the header of a run of UDP datagrams, whose Ethernet, IPv4 and UDP
+/// headers these are: the kernel cuts the payload into pieces of `size`.
+pub(super) fn send_run(header: &mut [u8; HEADER], headers: &mut [u8], size: usize) {
+    const UDP_AT: usize = ETHERNET + 20;
+    *header = [0; HEADER];
+    leave_udp_checksum(header, headers, UDP_AT);
+    leave_cutting(header, GSO_UDP_L4, UDP_AT + UDP_HEADER, size);
+}
+
+/// Has the kernel complete a checksum.
+fn leave_checksum(header: &mut [u8; HEADER], start: usize, offset: usize) {
+    header[0] = NEEDS_CHECKSUM;
+    header[6..8].copy_from_slice(&(start as u16).to_ne_bytes());
+    header[8..10].copy_from_slice(&(offset as u16).to_ne_bytes());
+}
+
+/// Has the kernel cut the payload, which begins behind `headers` bytes, into
+/// pieces of `size`.
+fn leave_cutting(header: &mut [u8; HEADER], kind: u8, headers: usize, size: usize) {
+    header[1] = kind;
+    header[2..4].copy_from_slice(&(headers as u16).to_ne_bytes());
+    header[4..6].copy_from_slice(&(size as u16).to_ne_bytes());
+}
+
+/// Has the kernel complete the checksum of a UDP datagram at `udp`.
+fn leave_udp_checksum(header: &mut [u8; HEADER], frame: &mut [u8], udp: usize) {
+    let addresses = sum(&frame[ETHERNET + 12..ETHERNET + 20]);
+    let length = u16::from_be_bytes([frame[udp + 4], frame[udp + 5]]);
+    let pseudo_header = fold(addresses + u64::from(UDP) + u64::from(length));
+    let at = udp + CHECKSUM_IN_UDP;
+    frame[at..at + 2].copy_from_slice(&pseudo_header.to_be_bytes());
+    leave_checksum(header, udp, CHECKSUM_IN_UDP);
+}
+
+/// Where the UDP header is in a frame whose checksum the stack left open: 0
+/// says so. What DHCP sends is complete, and stays so: some clients read it off
+/// the link before the kernel has seen to it.
+fn open_udp(frame: &[u8]) -> Option<usize> {
+    let (protocol, udp) = whole_ipv4(frame)?;
+    let header = frame.get(udp..udp + UDP_HEADER)?;
+    (protocol == UDP && header[CHECKSUM_IN_UDP..] == [0, 0]).then_some(udp)
+}
+
+/// The protocol of an IPv4 packet that is no fragment, and where its payload
+/// begins.
+fn whole_ipv4(frame: &[u8]) -> Option<(u8, usize)> {
+    let ip = frame.get(ETHERNET..)?;
+    let protocol = *ip.get(9)?;
+    let is_whole = frame[12..14] == [0x08, 0x00]
+        && ip[0] >> 4 == 4
+        && ip[0] & 15 >= 5
+        && u16::from_be_bytes([ip[6], ip[7]]) & 0x3fff == 0;
+    is_whole.then_some((protocol, ETHERNET + usize::from(ip[0] & 15) * 4))
 }
 
 /// Where the parts of an IPv4 TCP segment are in a frame.
@@ -108,14 +167,9 @@ struct Segment {
 
 impl Segment {
     fn parse(frame: &[u8]) -> Option<Self> {
-        let ip = frame.get(ETHERNET..)?;
-        let is_whole_tcp = frame[12..14] == [0x08, 0x00]
-            && *ip.get(9)? == TCP
-            && ip[0] >> 4 == 4
-            && u16::from_be_bytes([ip[6], ip[7]]) & 0x3fff == 0;
-        let tcp = ETHERNET + usize::from(ip[0] & 15) * 4;
-        let end = ETHERNET + usize::from(u16::from_be_bytes([ip[2], ip[3]]));
-        if !is_whole_tcp || end > frame.len() || tcp < ETHERNET + 20 || tcp + 20 > end {
+        let (protocol, tcp) = whole_ipv4(frame)?;
+        let end = ETHERNET + usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+        if protocol != TCP || end > frame.len() || tcp + 20 > end {
             return None;
         }
         let payload = tcp + usize::from(frame[tcp + 12] >> 4) * 4;
@@ -176,7 +230,7 @@ fn fill_checksum(frame: &mut [u8], start: usize, offset: usize) -> Option<()> {
 }
 
 /// The ones' complement sum of big-endian words (RFC 1071), not yet folded.
-fn sum(bytes: &[u8]) -> u64 {
+pub(super) fn sum(bytes: &[u8]) -> u64 {
     let words = bytes.chunks_exact(4);
     let rest = match *words.remainder() {
         [a, b, c] => u32::from_be_bytes([a, b, c, 0]),
@@ -190,7 +244,7 @@ fn sum(bytes: &[u8]) -> u64 {
         + u64::from(rest)
 }
 
-fn fold(mut sum: u64) -> u16 {
+pub(super) fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -298,6 +352,31 @@ mod tests {
         assert_eq!(usize::from(headers), ETHERNET + 44);
         // Headers and one piece fill a frame.
         assert_eq!(u16::from_ne_bytes([header[4], header[5]]), 1456);
+    }
+
+    #[test]
+    fn a_udp_checksum_is_completed_only_where_it_was_left_open() {
+        let mut whole = vec![0; ETHERNET + 20];
+        whole[12..14].copy_from_slice(&[0x08, 0x00]);
+        whole[14] = 0x45;
+        whole[23] = UDP;
+        whole[26..34].copy_from_slice(&[192, 0, 2, 1, 192, 0, 2, 2]);
+        // Ports 69 and 1024, 13 bytes; the checksum by hand.
+        whole.extend_from_slice(&[0, 69, 4, 0, 0, 13, 0, 0]);
+        whole.extend_from_slice(b"\0\x03\0\x01!");
+        let sum = 0xc000 + 0x0201 + 0xc000 + 0x0202 + 17 + 13;
+        let sum = sum + 69 + 0x0400 + 13 + 3 + 1 + 0x2100;
+        let checksum = !fold(sum);
+        let mut open = whole.clone();
+        whole[40..42].copy_from_slice(&checksum.to_be_bytes());
+
+        let mut header = [0xff; HEADER];
+        assert!(send(&mut header, &mut open, MTU));
+        assert_eq!(header[..2], [NEEDS_CHECKSUM, GSO_NONE]);
+        assert!(receive(&header, &mut open, MTU));
+        assert_eq!(open, whole);
+        assert!(send(&mut header, &mut open, MTU));
+        assert_eq!((header, open), ([0; HEADER], whole));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! An AF_PACKET socket: the stack beside the kernel's own on one interface.
 //!
 //! One `recvmmsg` takes up to [`BATCH`] frames and one `sendmmsg` sends as
-//! many. TCP is sent in large segments that the kernel cuts up: see
-//! [`offload`](super::offload).
+//! many. TCP is sent in large segments that the kernel cuts up, and so are runs
+//! of UDP datagrams: see [`offload`](super::offload) and [`run`](super::run).
 
 use std::io::{self, IoSlice};
 use std::task::Context;
@@ -18,11 +18,16 @@ use super::bpf;
 use super::frames::{FrameQueue, RxFrame, TxFrame};
 use super::link::Link;
 use super::offload::{self, ETHERNET, HEADER, LARGE_MTU};
+use super::run::{self, Run};
 use super::{Admission, Burst, OpenError};
 use crate::{Reactor, Source, sys};
 
-/// Frames per system call.
+/// Messages per system call.
 const BATCH: usize = 32;
+
+/// Pieces that the messages of one system call are gathered from: a frame each,
+/// or the headers of a run and each payload in it.
+const PIECES: usize = 4 * BATCH;
 
 /// Room for one received frame: 64 KiB as segmentation offload makes them at
 /// most, and its headers.
@@ -69,6 +74,8 @@ pub struct PacketNic {
     mac: [u8; 6],
     mtu: usize,
     burst: Burst,
+    /// Whether the kernel takes runs of datagrams, until it says otherwise.
+    cuts_datagrams: bool,
 }
 
 /// The frames that the last system call brought.
@@ -136,6 +143,7 @@ impl PacketNic {
             mac,
             mtu,
             burst: Burst::default(),
+            cuts_datagrams: true,
         })
     }
 
@@ -192,10 +200,19 @@ impl PacketNic {
     /// Hands what is queued to the kernel. What it does not take stays, and
     /// the task is woken when it may take more.
     fn flush(&mut self, cx: &Context<'_>) {
+        if self.tx.first().is_some_and(run::is_datagram) {
+            // TFTP, where a client says that it is ready for more. TCP has more
+            // under way when an answer comes.
+            self.socket.expect_answer();
+        }
         while !self.tx.is_empty() {
             match self.send_batch() {
                 Ok(sent) => self.tx.consume_frames(sent.max(1)),
                 Err(Errno::INTR) => {}
+                Err(Errno::INVAL) if self.cuts_datagrams => {
+                    log::debug!("datagrams go out one by one: runs need Linux 6.2");
+                    self.cuts_datagrams = false;
+                }
                 Err(Errno::WOULDBLOCK) => return self.socket.wake_on_writable(cx),
                 Err(Errno::NOBUFS) => {
                     let at = Instant::now() + RETRY;
@@ -210,20 +227,44 @@ impl PacketNic {
         }
     }
 
+    /// Sends the frames at the front of the queue, and returns how many the
+    /// kernel took.
     fn send_batch(&mut self) -> Result<usize, Errno> {
+        let mut runs: heapless::Vec<Run, BATCH> = heapless::Vec::new();
+        let mut slices: heapless::Vec<IoSlice<'_>, PIECES> = heapless::Vec::new();
         let mut no_control: [SendAncillaryBuffer<'_, '_, '_>; BATCH] = Default::default();
-        let slices: heapless::Vec<[IoSlice<'_>; 1], BATCH> = self
-            .tx
-            .frames()
-            .take(BATCH)
-            .map(|frame| [IoSlice::new(frame)])
-            .collect();
-        let mut messages: heapless::Vec<MMsgHdr<'_>, BATCH> = slices
-            .iter()
-            .zip(&mut no_control)
-            .map(|(slice, control)| MMsgHdr::new(slice, control))
-            .collect();
-        rustix::net::sendmmsg(&self.socket, &mut messages, SendFlags::DONTWAIT)
+        let mut messages: heapless::Vec<MMsgHdr<'_>, BATCH> = heapless::Vec::new();
+
+        let (mut frames, mut room) = (self.tx.frames(), PIECES);
+        while room > 0 && !runs.is_full() {
+            let limit = if self.cuts_datagrams { room - 1 } else { 1 };
+            let Some(run) = Run::first(frames.clone(), limit) else {
+                break;
+            };
+            frames.nth(run.frames - 1);
+            room -= run.pieces();
+            // Not full.
+            let _ = runs.push(run);
+        }
+        let mut frames = self.tx.frames();
+        for run in &runs {
+            // Room for all these pieces was counted.
+            let payload_from = run.headers().map_or(0, |headers| {
+                let _ = slices.push(IoSlice::new(headers));
+                headers.len()
+            });
+            for frame in frames.by_ref().take(run.frames) {
+                let _ = slices.push(IoSlice::new(&frame[payload_from..]));
+            }
+        }
+        let mut rest = &slices[..];
+        for (run, control) in runs.iter().zip(&mut no_control) {
+            let (pieces, others) = rest.split_at(run.pieces());
+            rest = others;
+            let _ = messages.push(MMsgHdr::new(pieces, control));
+        }
+        let sent = rustix::net::sendmmsg(&self.socket, &mut messages, SendFlags::DONTWAIT)?;
+        Ok(runs.iter().take(sent).map(|run| run.frames).sum())
     }
 
     fn has_room(&mut self, cx: &Context<'_>) -> bool {
@@ -282,10 +323,11 @@ impl Driver for PacketNic {
     }
 }
 
-/// Large frames, and TCP checksums left to the kernel.
+/// Large frames, and checksums left to the kernel.
 pub(super) fn offloaded_capabilities() -> Capabilities {
     let mut capabilities = Capabilities::default();
     capabilities.max_transmission_unit = ETHERNET + LARGE_MTU;
     capabilities.checksum.tcp = Checksum::Rx;
+    capabilities.checksum.udp = Checksum::Rx;
     capabilities
 }
