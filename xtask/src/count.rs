@@ -155,7 +155,7 @@ impl Counter {
             .args(["--tool=callgrind", "--quiet"])
             .arg(format!("--callgrind-out-file={}", profile.display()))
             .arg(Path::new(".").join(program))
-            .args(["count", name, &format!("{turns:04}")]);
+            .args(["count", name, &turns.to_string()]);
         said(&mut command)?;
         let text = fs::read_to_string(&profile)
             .with_context(|| format!("cannot read {}", profile.display()))?;
