@@ -2,35 +2,46 @@
 
 use std::fmt::Write as _;
 
-use super::row::{Bar, Limit, MIB, Of, Taken};
+use super::row::{Bar, Limit, MIB, Of, Sample, Taken};
 use super::summary::{median, spread};
 
-/// Columns to the left, and their widths.
+/// Columns and their widths.
 const ROW: usize = 18;
 const CONTENDER: usize = 20;
-const MEDIAN: usize = 14;
-const SPREAD: usize = 16;
+const MEDIAN: usize = 12;
+const SPREAD: usize = 15;
 const RATIO: usize = 19;
-const BAR: usize = 16;
+const CPU: usize = 10;
+const PER: usize = 17;
 
-/// The table of all rows.
+/// The table of all rows, and one of what they cost.
 pub(super) fn table(rows: &[Taken]) -> String {
     let mut table = line(&[
         ("row", ROW),
         ("", CONTENDER),
         ("median", MEDIAN),
-        ("least–greatest", SPREAD),
+        ("spread", SPREAD),
         ("ichor ÷ this", RATIO),
-        ("bar", BAR),
-        ("CPU s: server, machine; peak memory", 0),
+        ("bar", 0),
     ]);
-    for row in rows {
-        table += &of_row(row);
+    table.extend(rows.iter().map(of_row));
+    let costs: String = rows.iter().map(costs).collect();
+    if !costs.is_empty() {
+        table += "\n";
+        table += &line(&[
+            ("CPU seconds", ROW),
+            ("", CONTENDER),
+            ("server", CPU),
+            ("machine", CPU),
+            ("per", PER),
+            ("peak memory", 0),
+        ]);
+        table += &costs;
     }
     table += "\n\
-        Ratios are taken pair by pair; their median and spread are shown. CPU: seconds of the server's process \
-        and its children,\nand of the whole machine with clients and kernel. The kernel may bill to a sender what \
-        its receiver on the same machine costs.\n";
+        Ratios are taken pair by pair: their median and spread. CPU: the server's process with\n\
+        its children, and the whole machine with clients and kernel. The kernel may bill to a\n\
+        sender what its receiver on the same machine costs.\n";
     table
 }
 
@@ -70,8 +81,7 @@ fn of_row(taken: &Taken) -> String {
             (&with_unit(median(&values), row.unit.symbol), MEDIAN),
             (&from_to(&values), SPREAD),
             (&ratio, RATIO),
-            (&verdict(taken, bar), BAR),
-            (&costs(taken, number), 0),
+            (&verdict(taken, bar), 0),
         ]);
         let figures = taken.samples[number].first();
         for (name, _) in figures.into_iter().flat_map(|sample| &sample.figures) {
@@ -86,7 +96,7 @@ fn of_row(taken: &Taken) -> String {
                 (&figure(median(&values)), MEDIAN),
                 (&from_to(&values), SPREAD),
                 ("", RATIO),
-                (&verdict(taken, bar.flatten()), BAR),
+                (&verdict(taken, bar.flatten()), 0),
             ]);
         }
     }
@@ -117,7 +127,7 @@ fn of_row(taken: &Taken) -> String {
             (&middle, MEDIAN),
             (&spread, SPREAD),
             ("", RATIO),
-            (&verdict(taken, Some(bar)), BAR),
+            (&verdict(taken, Some(bar)), 0),
         ]);
     }
     if let Some(error) = &taken.error {
@@ -150,20 +160,37 @@ fn verdict(taken: &Taken, bar: Option<&Bar>) -> String {
     }
 }
 
-/// `0.60, 1.80 per GB; 8.1 MiB`.
-fn costs(taken: &Taken, contender: usize) -> String {
-    let pick = |pick: fn(&super::row::Cpu) -> f64| {
-        let times = taken.of(contender, |sample| sample.cpu.as_ref().map(pick));
-        (!times.is_empty()).then(|| figure(median(&times)))
-    };
-    let cpu = pick(|cpu| cpu.server).zip(pick(|cpu| cpu.machine));
-    let cpu = cpu.map(|(server, machine)| format!("{server}, {machine} per {}", taken.row.per));
-    let peaks = taken.of(contender, |sample| {
-        sample.peak_memory.map(|it| it as f64 / MIB)
-    });
-    let peak = (!peaks.is_empty()).then(|| with_unit(median(&peaks), "MiB"));
-    let costs: Vec<String> = cpu.into_iter().chain(peak).collect();
-    costs.join("; ")
+/// What processor time and memory each contender of a row took, if it was counted.
+fn costs(taken: &Taken) -> String {
+    let mut costs = String::new();
+    let mut name = taken.row.name;
+    for (number, contender) in taken.row.contenders.iter().enumerate() {
+        let middle = |pick: fn(&Sample) -> Option<f64>, unit| {
+            let found = taken.of(number, pick);
+            let middle = (!found.is_empty()).then(|| figure(median(&found)) + unit);
+            middle.unwrap_or_default()
+        };
+        let server = middle(|sample| sample.cpu.map(|cpu| cpu.server), "");
+        let machine = middle(|sample| sample.cpu.map(|cpu| cpu.machine), "");
+        let peak = middle(
+            |sample| sample.peak_memory.map(|bytes| bytes as f64 / MIB),
+            " MiB",
+        );
+        if server.is_empty() && peak.is_empty() {
+            continue;
+        }
+        let per = if server.is_empty() { "" } else { taken.row.per };
+        costs += &line(&[
+            (name, ROW),
+            (contender, CONTENDER),
+            (&server, CPU),
+            (&machine, CPU),
+            (per, PER),
+            (&peak, 0),
+        ]);
+        name = "";
+    }
+    costs
 }
 
 /// Ratios as `1.02 (0.99–1.05)`; one alone without its spread.
@@ -216,23 +243,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_row_shows_medians_ratios_bars_and_costs() {
-        let table = of_row(&taken(&[4.0, 6.0, 5.0], &[2.0, 2.0, 4.0]));
-        let lines: Vec<String> = table
-            .lines()
+    fn words(table: &str) -> Vec<String> {
+        let lines = table.lines();
+        lines
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-            .collect();
+            .collect()
+    }
+
+    #[test]
+    fn a_row_shows_medians_ratios_and_bars() {
+        let row = taken(&[4.0, 6.0, 5.0], &[2.0, 2.0, 4.0]);
         assert_eq!(
-            lines,
+            words(&of_row(&row)),
             [
-                "row-a ichor 5.00 MB/s 4.00–6.00 0.50, 1.50 per GB; 2.00 MiB",
+                "row-a ichor 5.00 MB/s 4.00–6.00",
                 "slowest/fastest 1.25 1.25–1.25 ≤ 1.20 MISSED",
-                "peer 2.00 MB/s 2.00–4.00 2.00 (1.25–3.00) ≥ 2.00 met 0.50, 1.50 per GB; 2.00 MiB",
+                "peer 2.00 MB/s 2.00–4.00 2.00 (1.25–3.00) ≥ 2.00 met",
                 "slowest/fastest 1.25 1.25–1.25",
                 "peak memory, MiB 2.00 2.00–2.00 ≤ 2.00 met",
             ]
         );
+        assert_eq!(
+            words(&costs(&row)),
+            [
+                "row-a ichor 0.50 1.50 GB 2.00 MiB",
+                "peer 0.50 1.50 GB 2.00 MiB",
+            ]
+        );
+        assert_eq!(costs(&taken(&[], &[])), "");
     }
 
     #[test]
