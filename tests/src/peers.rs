@@ -114,7 +114,8 @@ pub(crate) fn nginx(
 master_process off;
 user root;
 pid "{here}/nginx.pid";
-events {{}}
+worker_rlimit_nofile 8192;
+events {{ worker_connections 4096; }}
 http {{
     access_log off;
     sendfile on;
@@ -126,7 +127,7 @@ http {{
     uwsgi_temp_path "{here}/uwsgi";
     scgi_temp_path "{here}/scgi";
     server {{
-        listen {address}:8080;
+        listen {address}:8080 backlog=4096;
         root "{root}";
         location /assets/ {{ root "{assets}"; }}
         location = /generic {{ try_files /generic-$arg_mac =404; }}

@@ -6,8 +6,11 @@
 
 mod boot;
 mod cm3;
+mod dhcp;
 mod http;
 mod load;
+mod lossy;
+mod nodes;
 mod process;
 mod report;
 mod row;
@@ -35,7 +38,16 @@ use crate::steps::succeed;
 use crate::{cargo, workspace};
 
 /// All rows, kind by kind.
-static ROWS: &[&[Row]] = &[http::ROWS, tftp::ROWS, process::ROWS, boot::ROWS, cm3::ROWS];
+static ROWS: &[&[Row]] = &[
+    http::ROWS,
+    tftp::ROWS,
+    lossy::ROWS,
+    dhcp::ROWS,
+    nodes::ROWS,
+    process::ROWS,
+    boot::ROWS,
+    cm3::ROWS,
+];
 
 /// What to measure, and how.
 #[derive(Debug, Args)]
