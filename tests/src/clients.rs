@@ -1,5 +1,7 @@
 //! Drives the DHCP, TFTP and HTTP clients that people really use, inside a namespace.
 
+mod load;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+pub use self::load::Load;
 use crate::netns::Netns;
 
 /// No client of a test may take longer.
@@ -54,21 +57,6 @@ impl Response {
         let found = self.headers.iter().find(|(key, _)| key == name);
         found.map_or("", |(_, value)| value)
     }
-}
-
-/// What perfdhcp measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Load {
-    /// Exchanges begun (DISCOVER sent).
-    pub discovers: u64,
-    /// OFFERs that came.
-    pub offers: u64,
-    /// REQUESTs sent.
-    pub requests: u64,
-    /// ACKs that came.
-    pub acks: u64,
-    /// Full exchanges per second.
-    pub rate: f64,
 }
 
 impl<'a> Clients<'a> {
@@ -229,19 +217,6 @@ impl<'a> Clients<'a> {
         fetched(&to, &said)
     }
 
-    /// `perfdhcp`: full exchanges at `rate` per second for `seconds`, from
-    /// `machines` different addresses behind one relay agent.
-    pub fn perfdhcp(&self, server: &str, rate: u32, seconds: u32, machines: u32) -> Result<Load> {
-        let mut command = self.netns.command("perfdhcp")?;
-        command
-            .args(["-4", "-l", "eth0", "-r", &rate.to_string()])
-            .args(["-p", &seconds.to_string(), "-R", &machines.to_string()])
-            // Late answers still count: a second after the last request.
-            .args(["-W", "1000000", server]);
-        let (output, _) = finish_any(&mut command)?;
-        parse_load(&output).with_context(|| format!("perfdhcp printed:\n{output}"))
-    }
-
     fn lease_files(&self, client: &str) -> Result<(PathBuf, PathBuf)> {
         let script = self.folder.join(format!("{client}.script"));
         fs::write(&script, LEASE_SCRIPT)?;
@@ -302,28 +277,6 @@ fn parse_head(text: &str, body: Vec<u8>) -> Option<Response> {
         status,
         headers,
         body,
-    })
-}
-
-fn parse_load(text: &str) -> Option<Load> {
-    let after = |from: &str, key: &str| -> Option<u64> {
-        let at = text.find(from)?;
-        let rest = text[at..].split_once(key)?.1;
-        let digits = rest
-            .trim_start()
-            .split(|c: char| !c.is_ascii_digit())
-            .next()?;
-        digits.parse().ok()
-    };
-    let rate = text.split_once("Rate:")?.1.trim_start();
-    let rate = rate.split(' ').next()?.parse().ok()?;
-    let (first, second) = ("DISCOVER-OFFER", "REQUEST-ACK");
-    Some(Load {
-        discovers: after(first, "sent packets:")?,
-        offers: after(first, "received packets:")?,
-        requests: after(second, "sent packets:")?,
-        acks: after(second, "received packets:")?,
-        rate,
     })
 }
 
@@ -456,21 +409,5 @@ mod tests {
         assert_eq!(response.status, 206);
         assert_eq!(response.header("content-range"), "bytes 0-1/9");
         assert_eq!(response.header("etag"), "");
-    }
-
-    #[test]
-    fn perfdhcps_report_is_read() {
-        let text = "***Rate statistics***\nRate: 1999.5 4-way exchanges/second, expected rate: 2000\n\
-            ***Statistics for: DISCOVER-OFFER***\nsent packets: 20000\nreceived packets: 19999\n\
-            drops: 1\n***Statistics for: REQUEST-ACK***\nsent packets: 19999\nreceived packets: 19998\n";
-        let load = parse_load(text).unwrap();
-        let want = Load {
-            discovers: 20_000,
-            offers: 19_999,
-            requests: 19_999,
-            acks: 19_998,
-            rate: 1999.5,
-        };
-        assert_eq!(load, want);
     }
 }

@@ -40,6 +40,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Adds these settings to the command line of an `ichor`, and makes the
+    /// folder for its leases.
+    pub fn apply(&self, command: &mut Command) -> Result<()> {
+        fs::create_dir_all(&self.state)
+            .with_context(|| format!("cannot create {}", self.state.display()))?;
+        command.args(self.flags());
+        Ok(())
+    }
+
     fn flags(&self) -> Vec<String> {
         let mut flags = vec!["serve".to_owned(), "--log".to_owned(), "json".to_owned()];
         let mut flag = |name: &str, value: String| flags.extend([name.to_owned(), value]);
@@ -91,9 +100,7 @@ impl Ichor {
     /// Starts the server with `command` (which may enter a namespace first).
     /// Its log and its journal go to `folder`.
     pub fn start(mut command: Command, settings: &Settings, folder: &Path) -> Result<Self> {
-        fs::create_dir_all(&settings.state)
-            .with_context(|| format!("cannot create {}", settings.state.display()))?;
-        command.args(settings.flags());
+        settings.apply(&mut command)?;
         Self::run(command, folder)
     }
 

@@ -2,10 +2,13 @@
 
 pub mod bridge;
 pub mod browser;
+#[cfg(target_os = "linux")]
+pub mod cable;
 pub mod checksum;
 pub mod clients;
 pub mod cm3;
 pub mod console;
+pub mod crowd;
 pub mod data;
 pub mod defmt;
 pub mod faults;
@@ -16,19 +19,24 @@ pub mod initrd;
 pub mod journal;
 pub mod lab;
 pub mod lan95xx;
+pub mod lessors;
+pub mod link;
 pub mod netns;
 pub mod node;
 pub mod offer;
 mod pcap;
 pub mod peers;
+pub mod priority;
 pub mod push;
 pub mod qemu;
 mod queue;
 pub mod raspi;
+pub mod servers;
 pub mod service;
 pub mod site;
 pub mod switch;
 pub mod tools;
 pub mod uboot;
 pub mod uefi_store;
+pub mod usage;
 pub mod usbredir;

@@ -73,6 +73,18 @@ impl Netns {
         self.ip(&format!("address add {address}/{prefix} dev eth0"))
     }
 
+    /// Lets `eth0` carry segments larger than a frame and leave checksums to a
+    /// card, as between machines of one host; or not, as on a real cable.
+    pub fn offload(&self, on: bool) -> Result<()> {
+        let to = if on { "on" } else { "off" };
+        let mut ethtool = self.command("ethtool")?;
+        ethtool.args(["-K", "eth0"]);
+        for feature in ["tx", "rx", "tso", "gso", "gro"] {
+            ethtool.args([feature, to]);
+        }
+        run(&mut ethtool)
+    }
+
     /// Runs `ip` inside, with its arguments separated by spaces.
     pub fn ip(&self, arguments: &str) -> Result<()> {
         self.root_ip(&format!("-n {} {arguments}", self.name))
@@ -106,6 +118,12 @@ impl Netns {
     /// Its name, for arguments of [`Netns::ip`].
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// No system but Linux has namespaces.
+    #[cfg(not(target_os = "linux"))]
+    pub fn inside<T: Send>(&self, _work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        anyhow::bail!("network namespaces need Linux")
     }
 
     /// Runs `work` on a thread of its own whose sockets are this namespace's.

@@ -4,6 +4,7 @@
 //! matchbox would take to make them.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
@@ -15,7 +16,7 @@ use crate::netns::Netns;
 use crate::service::Service;
 use crate::tools::Tools;
 
-/// dnsmasq and nginx, serving one machine. Dropping them ends both.
+/// dnsmasq and nginx, serving machines. Dropping them ends both.
 #[derive(Debug)]
 pub struct Peers {
     dnsmasq: Service,
@@ -24,12 +25,12 @@ pub struct Peers {
 
 impl Peers {
     /// Starts both on `eth0` of `netns`, which has the address [`SERVER`]. They
-    /// serve `node` from `data`, and keep their files in `folder`. dnsmasq pings an
+    /// serve `nodes` from `data`, and keep their files in `folder`. dnsmasq pings an
     /// address before it offers it if `probe` says so, as it does by itself.
     pub fn start(
         tools: &Tools,
         netns: &Netns,
-        (data, node): (&DataFolder, &Node),
+        (data, nodes): (&DataFolder, &[Node]),
         folder: &Path,
         probe: bool,
     ) -> Result<Self> {
@@ -54,7 +55,8 @@ impl Peers {
             dnsmasq.arg("--no-ping");
         }
         let dnsmasq = Service::start(netns.enter(&dnsmasq)?, &folder.join("dnsmasq.log"))?;
-        let nginx = nginx(tools, data, node, folder)?;
+        write_answers(data, nodes, folder)?;
+        let nginx = nginx(tools, SERVER, (folder, data.path()), folder)?;
         let nginx = Service::start(netns.enter(&nginx)?, &folder.join("nginx.log"))?;
         Ok(Self { dnsmasq, nginx })
     }
@@ -69,33 +71,51 @@ impl Peers {
         &self.dnsmasq
     }
 
+    /// Their processes.
+    pub fn pids(&self) -> [u32; 2] {
+        [self.dnsmasq.pid(), self.nginx.pid()]
+    }
+
     /// The end of what both said.
     pub fn last_words(&self) -> String {
         self.dnsmasq.log().tail(15) + &self.nginx.log().tail(5)
     }
 }
 
-/// nginx as one process, which ends when it is told to.
-fn nginx(tools: &Tools, data: &DataFolder, node: &Node, folder: &Path) -> Result<Command> {
-    let write = |name: &str, content: String| {
-        let path = folder.join(name);
-        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
-    };
+/// Writes into `folder` what matchbox would answer.
+fn write_answers(data: &DataFolder, nodes: &[Node], folder: &Path) -> Result<()> {
     let args = data.kernel_args().join(" ");
     write(
-        "boot.ipxe",
-        format!("#!ipxe\nkernel /assets/vmlinuz {args}\ninitrd /assets/initramfs\nboot\n"),
+        &folder.join("boot.ipxe"),
+        &format!("#!ipxe\nkernel /assets/vmlinuz {args}\ninitrd /assets/initramfs\nboot\n"),
     )?;
-    write("generic", DataFolder::config_of(node))?;
-    let (here, assets) = (folder.display(), data.path().display());
+    for node in nodes {
+        let path = folder.join(format!("generic-{}", node.mac));
+        write(&path, &DataFolder::config_of(node))?;
+    }
+    Ok(())
+}
+
+/// nginx as one process, which ends when it is told to. It listens on port 8080
+/// of `address`, serves `root`, and `/assets/` out of `assets`; its own files go to
+/// `folder`.
+pub(crate) fn nginx(
+    tools: &Tools,
+    address: Ipv4Addr,
+    (root, assets): (&Path, &Path),
+    folder: &Path,
+) -> Result<Command> {
+    let (here, root, assets) = (folder.display(), root.display(), assets.display());
+    let config = folder.join("nginx.conf");
     write(
-        "nginx.conf",
-        format!(
+        &config,
+        &format!(
             r#"daemon off;
 master_process off;
 user root;
 pid "{here}/nginx.pid";
-events {{}}
+worker_rlimit_nofile 8192;
+events {{ worker_connections 4096; }}
 http {{
     access_log off;
     sendfile on;
@@ -107,21 +127,23 @@ http {{
     uwsgi_temp_path "{here}/uwsgi";
     scgi_temp_path "{here}/scgi";
     server {{
-        listen {SERVER}:8080;
-        root "{here}";
+        listen {address}:8080 backlog=4096;
+        root "{root}";
         location /assets/ {{ root "{assets}"; }}
+        location = /generic {{ try_files /generic-$arg_mac =404; }}
     }}
 }}
 "#
         ),
     )?;
     let mut nginx = tools.command("nginx")?;
-    nginx
-        .args(["-e", "stderr", "-p"])
-        .arg(folder)
-        .arg("-c")
-        .arg(folder.join("nginx.conf"));
+    nginx.args(["-e", "stderr", "-p"]).arg(folder).arg("-c");
+    nginx.arg(config);
     Ok(nginx)
+}
+
+fn write(path: &Path, content: &str) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A path in `folder` where nothing is.

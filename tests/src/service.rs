@@ -34,6 +34,11 @@ impl Service {
         &self.log
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Whether the process is alive.
     pub fn is_running(&mut self) -> bool {
         matches!(self.process.try_wait(), Ok(None))

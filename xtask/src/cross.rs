@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use ichor_lab::tools::{Set, Tools};
 
+use crate::steps::succeed;
 use crate::{cargo, workspace};
 
 /// What to build for.
@@ -161,6 +162,19 @@ impl Compiler {
         self.folder().join(self.triple).join(profile).join(program)
     }
 
+    /// Copies a program to `to` without symbols and debug information.
+    pub(crate) fn strip(&self, program: &Path, to: &Path) -> Result<()> {
+        let mut strip = match &self.fetched {
+            Some(tools) => tools.command_in(&[Set::CrossLinker], "aarch64-linux-gnu-objcopy")?,
+            None => {
+                let mut objcopy = Command::new(beside_rust_lld("rust-objcopy")?);
+                objcopy.env("LD_LIBRARY_PATH", own_sysroot()?.join("lib"));
+                objcopy
+            }
+        };
+        succeed(strip.arg("--strip-all").args([program, to]))
+    }
+
     /// One per target: builds with different settings would undo each other.
     fn folder(&self) -> PathBuf {
         workspace().join("target/cross").join(self.triple)
@@ -169,16 +183,21 @@ impl Compiler {
 
 /// The linker inside the user's toolchain: it links for every target.
 fn rust_lld() -> Result<PathBuf> {
+    beside_rust_lld("rust-lld")
+}
+
+/// A program inside the user's toolchain.
+fn beside_rust_lld(program: &str) -> Result<PathBuf> {
     let rustlib = own_sysroot()?.join("lib/rustlib");
     let hosts = rustlib.read_dir().into_iter().flatten().flatten();
     hosts
         .map(|host| {
             host.path()
                 .join("bin")
-                .join(format!("rust-lld{}", std::env::consts::EXE_SUFFIX))
+                .join(format!("{program}{}", std::env::consts::EXE_SUFFIX))
         })
-        .find(|linker| linker.exists())
-        .with_context(|| format!("no rust-lld in {}", rustlib.display()))
+        .find(|path| path.exists())
+        .with_context(|| format!("no {program} in {}", rustlib.display()))
 }
 
 fn own_sysroot() -> Result<PathBuf> {

@@ -1,9 +1,10 @@
-//! The one front door to the workspace: `cargo xtask setup | demo | test | build | image | flash | console | bench | cloud-*`.
+//! The one front door to the workspace: `cargo xtask setup | demo | test | build | image | flash | console | bench | count | cloud-*`.
 
 mod bench;
 mod build;
 mod cloud;
 mod cm3;
+mod count;
 mod cross;
 mod demo;
 mod firmware;
@@ -45,8 +46,9 @@ enum Task {
     /// Show what a board says on its serial line, log messages decoded.
     Console(cm3::console::Options),
     /// Measure ichor beside what it takes the place of.
-    #[command(subcommand)]
-    Bench(bench::Row),
+    Bench(bench::Options),
+    /// Count the instructions of the servers' inner loops, and compare with an earlier count.
+    Count(count::Options),
     /// Send a new program or files to a running board over HTTP.
     Push(push::Options),
     /// AWS: show what cloud-up would do, and what it costs.
@@ -92,7 +94,8 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Image(options) => cm3::image::make(&options),
         Task::Flash(options) => cm3::flash::run(&options),
         Task::Console(options) => cm3::console::run(&options),
-        Task::Bench(row) => bench::run(&row),
+        Task::Bench(options) => bench::run(&options),
+        Task::Count(options) => count::run(&options),
         Task::Push(options) => push::run(&options),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -99,17 +99,19 @@ impl<L: LeaseLog, K: Clock, J: Record, const IN: usize, const OUT: usize>
                 self.tell_leases(server);
             }
             let now = self.now();
+            server.on_timer(now, self.journal);
             for _ in 0..BATCH {
-                if self
-                    .divert
-                    .inbound
-                    .pop_with(|frame| self.take(server, now, frame))
-                    .is_none()
+                // What there is no room for waits in the ring.
+                if !server.has_room()
+                    || self
+                        .divert
+                        .inbound
+                        .pop_with(|frame| self.take(server, now, frame))
+                        .is_none()
                 {
                     break;
                 }
             }
-            server.on_timer(now, self.journal);
             let lost = self.divert.inbound.take_dropped();
             if lost > 0 {
                 warn!(

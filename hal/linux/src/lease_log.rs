@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ichor_hal::{LeaseLog, LogError};
 use rustix::fs::{FlockOperation, flock};
@@ -14,6 +16,10 @@ const NEW_NAME: &str = "leases.new";
 
 /// Bytes that may wait for a commit that keeps failing.
 const MAX_UNCOMMITTED: usize = 1024 * 1024;
+
+/// How often an error that lasts is told, as the DHCP server tells what follows
+/// from it.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// An append-only file. What was committed survives the end of the process
 /// and, with `sync`, of the machine.
@@ -228,11 +234,17 @@ impl Appender {
     }
 }
 
+/// Tells of an error now and then, not for each client that comes while it lasts.
 fn log_error(error: io::Error) -> LogError {
     use io::ErrorKind::{
         FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
     };
-    log::error!("leases: {error}");
+    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+        log::error!("leases: {error}");
+        *told = Some(Instant::now());
+    }
     match error.kind() {
         StorageFull | QuotaExceeded | FileTooLarge => LogError::Full,
         PermissionDenied | ReadOnlyFilesystem => LogError::Denied,

@@ -39,6 +39,8 @@ mod service;
 mod signals;
 #[cfg(target_os = "linux")]
 mod sys;
+#[cfg(target_os = "linux")]
+mod tap_device;
 mod time;
 mod vigil;
 mod watch;
@@ -54,3 +56,5 @@ pub use privileges::{PrivilegeError, User, drop_privileges};
 pub use reactor::{Reactor, Source};
 pub use service::ServiceManager;
 pub use signals::{Signal, Signals};
+#[cfg(target_os = "linux")]
+pub use tap_device::open_tap;

@@ -135,9 +135,11 @@ impl Tools {
             Set::Boot,
             Set::Clients,
             Set::Peers,
+            Set::Load,
             Set::Capture,
             Set::Filesystems,
             Set::Bastion,
+            Set::Valgrind,
         ];
         for root in lab.map(|set| self.root(set)) {
             if let Some(path) = program_under(&root, program) {

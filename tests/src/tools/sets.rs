@@ -11,8 +11,12 @@ pub enum Set {
     Images,
     /// An arm64 kernel with the Raspberry Pi's drivers, and the Pi's device trees.
     PiLinux,
-    /// Servers to compare with: nginx, beside the dnsmasq of [`Set::Clients`].
+    /// Servers to compare with: nginx, atftpd and Kea, beside the dnsmasq of [`Set::Clients`].
     Peers,
+    /// tftpd-hpa, one more server to compare with: its files lie where atftpd's do.
+    TftpdHpa,
+    /// wrk, many HTTP clients at once, and ethtool, which sets a cable's offloads.
+    Load,
     /// tshark, to decode captures.
     Capture,
     /// A Rust compiler with sources, for targets the user's own cannot build.
@@ -28,16 +32,20 @@ pub enum Set {
     /// cloud-init, docker-compose, docker-registry, skopeo and shellcheck, to try out what the
     /// bastion in AWS is given.
     Bastion,
+    /// valgrind, to count instructions.
+    Valgrind,
 }
 
 impl Set {
     /// Every set.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Boot,
         Self::Clients,
         Self::Images,
         Self::PiLinux,
         Self::Peers,
+        Self::TftpdHpa,
+        Self::Load,
         Self::Capture,
         Self::Cross,
         Self::CrossLinker,
@@ -45,6 +53,7 @@ impl Set {
         Self::PiFirmware,
         Self::Filesystems,
         Self::Bastion,
+        Self::Valgrind,
     ];
     /// What the demo and the end-to-end tests use.
     pub const LAB: [Self; 3] = [Self::Boot, Self::Clients, Self::Images];
@@ -56,6 +65,8 @@ impl Set {
             Self::Images => &IMAGES,
             Self::PiLinux => &PI_LINUX,
             Self::Peers => &PEERS,
+            Self::TftpdHpa => &TFTPD_HPA,
+            Self::Load => &LOAD,
             Self::Capture => &CAPTURE,
             Self::Cross => &CROSS,
             Self::CrossLinker => &CROSS_LINKER,
@@ -63,6 +74,7 @@ impl Set {
             Self::PiFirmware => &PI_FIRMWARE,
             Self::Filesystems => &FILESYSTEMS,
             Self::Bastion => &BASTION,
+            Self::Valgrind => &VALGRIND,
         }
     }
 }
@@ -313,11 +325,44 @@ static PI_LINUX: Spec = Spec {
 static PEERS: Spec = Spec {
     name: "peers",
     origin: Origin::Machine,
-    packages: &[Package("nginx-light")],
-    probes: &[probe("nginx", "-v", "nginx version")],
+    packages: &[
+        Package("nginx-light"),
+        Package("atftpd"),
+        Package("kea-dhcp4-server"),
+    ],
+    probes: &[
+        probe("nginx", "-v", "nginx version"),
+        probe("atftpd", "--version", "atftp"),
+        probe("kea-dhcp4", "-v", "2."),
+    ],
     elsewhere: &[
-        ("Fedora", "sudo dnf install nginx"),
-        ("Arch", "sudo pacman -S nginx"),
+        ("Fedora", "sudo dnf install nginx atftp-server kea"),
+        ("Arch", "sudo pacman -S nginx atftp kea"),
+    ],
+};
+
+static TFTPD_HPA: Spec = Spec {
+    name: "tftpd-hpa",
+    origin: Origin::Machine,
+    packages: &[Package("tftpd-hpa")],
+    probes: &[probe("in.tftpd", "-V", "tftp-hpa")],
+    elsewhere: &[
+        ("Fedora", "sudo dnf install tftp-server"),
+        ("Arch", "sudo pacman -S tftp-hpa"),
+    ],
+};
+
+static LOAD: Spec = Spec {
+    name: "load",
+    origin: Origin::Machine,
+    packages: &[Package("wrk"), Package("ethtool")],
+    probes: &[
+        probe("wrk", "-v", "wrk"),
+        probe("ethtool", "--version", "ethtool version"),
+    ],
+    elsewhere: &[
+        ("Fedora", "sudo dnf install wrk ethtool"),
+        ("Arch", "sudo pacman -S wrk ethtool"),
     ],
 };
 
@@ -419,6 +464,17 @@ static BASTION: Spec = Spec {
         "Fedora",
         "sudo dnf install cloud-init docker-compose docker-distribution skopeo ShellCheck",
     )],
+};
+
+static VALGRIND: Spec = Spec {
+    name: "valgrind",
+    origin: Origin::Machine,
+    packages: &[Package("valgrind")],
+    probes: &[probe("valgrind", "--version", "valgrind-")],
+    elsewhere: &[
+        ("Fedora", "sudo dnf install valgrind"),
+        ("Arch", "sudo pacman -S valgrind"),
+    ],
 };
 
 const RUSTUP_MUSL: &[(&str, &str)] = &[(

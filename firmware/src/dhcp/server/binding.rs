@@ -123,15 +123,20 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         }
     }
 
-    /// Nobody else uses the address, as far as is known.
-    pub(super) fn unopposed(&mut self, now: Now, probe: &Probe, journal: &impl Record) {
-        while let Some(query) = self.probes.take_waiting(&probe.client) {
+    /// Nobody else uses the address, as far as is known. Offers that there is
+    /// no room for are made by the timer.
+    pub(super) fn unopposed(&mut self, now: Now, probe: Probe, journal: &impl Record) {
+        while self.has_room() {
+            let Some(query) = self.probes.take_waiting(&probe.client) else {
+                return;
+            };
             // Or it is bound already: the client took the offer of another
             // transaction meanwhile.
-            if matches!(self.state_of(probe), Some(State::Offered | State::Bound)) {
+            if matches!(self.state_of(&probe), Some(State::Offered | State::Bound)) {
                 self.offer(now, probe.slot, query, journal);
             }
         }
+        self.probes.keep_due(now.mono, probe);
     }
 
     /// Somebody else uses the address: the client is offered another one.

@@ -70,7 +70,7 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
             return;
         };
         if probe.station == Some(mac) {
-            self.unopposed(now, &probe, journal);
+            self.unopposed(now, probe, journal);
         } else {
             self.conflict(now, &probe, Some(mac), journal);
         }
@@ -89,11 +89,14 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
         self.config.boot.ends_router_search && self.searches.is_in_vain(now.mono, mac)
     }
 
-    /// Makes the offers whose probes heard nothing. To be called when
+    /// Makes the offers whose probes heard nothing, as many as there is room
+    /// for; the others stay due. To be called when
     /// [`next_deadline`](Self::next_deadline) has passed; more often is fine.
     pub fn on_timer(&mut self, now: Now, journal: &impl Record) {
-        while let Some(probe) = self.probes.take_silent(now.mono) {
-            self.unopposed(now, &probe, journal);
+        while self.has_room()
+            && let Some(probe) = self.probes.take_silent(now.mono)
+        {
+            self.unopposed(now, probe, journal);
         }
     }
 

@@ -95,9 +95,10 @@ pub struct Counters {
 ///
 /// ```text
 /// loop {
-///     // A packet came, or the deadline passed; take more if there are more.
-///     server.on_packet(now, &meta, payload, &journal);
+///     // A packet came, or the deadline passed.
 ///     server.on_timer(now, &journal);
+///     // Take more if there are more, and if server.has_room().
+///     server.on_packet(now, &meta, payload, &journal);
 ///     // Nothing is promised before the log knows it.
 ///     server.persist(now, &mut log).await;
 ///     while let Some(transmit) = server.poll_transmit(now.mono, &mut buf) {
@@ -227,6 +228,12 @@ impl<const LEASES: usize, const QUEUE: usize, const PROBES: usize> Server<LEASES
             found.records
         );
         Ok(found)
+    }
+
+    /// Whether there is room for the answer to another packet. Packets are
+    /// better kept waiting than answered by nothing.
+    pub fn has_room(&self) -> bool {
+        !self.outbox.is_full()
     }
 
     /// Writes what the last packets changed to the log. Replies that depend

@@ -155,6 +155,13 @@ impl<const N: usize> Probes<N> {
         Some(self.probes.swap_remove(at))
     }
 
+    /// Puts a probe back whose silence was long enough.
+    pub(super) fn keep_due(&mut self, now: Instant, mut probe: Probe) {
+        probe.deadline = Some(now);
+        // There is room: it was taken out.
+        let _ = self.probes.push(probe);
+    }
+
     /// The next probe to send; from then on it waits for `wait`.
     pub(super) fn send(&mut self, now: Instant, wait: Duration) -> Option<&Probe> {
         let probe = self.probes.iter_mut().find(|p| p.deadline.is_none())?;

@@ -28,6 +28,11 @@ fn silence(bench: &mut Bench) -> Vec<Reply> {
     let deadline = bench.server.next_deadline().unwrap();
     assert_eq!(deadline, bench.now.mono + Duration::from_millis(200));
     bench.now.mono = deadline;
+    due(bench)
+}
+
+/// The offers that the timer makes.
+fn due(bench: &mut Bench) -> Vec<Reply> {
     bench.server.on_timer(bench.now, &bench.journal);
     let (replies, probes) = bench.transmits();
     assert!(probes.is_empty());
@@ -208,4 +213,26 @@ fn a_probe_is_forgotten_with_its_offer() {
         .with(50, &[192, 0, 2, 9]);
     assert!(bench.ask(&other).is_none());
     assert_eq!(bench.server.next_deadline(), None);
+}
+
+#[test]
+fn offers_that_there_is_no_room_for_are_made_later() {
+    let mut config = config();
+    config.probe = Duration::from_millis(200);
+    config.subnets[0].pool.as_mut().unwrap().last = Ipv4Addr::new(192, 0, 2, 99);
+    let mut bench = Bench::new(config);
+    discover_in(&mut bench, 1, &[1, 2, 3, 4]);
+    arp(&mut bench);
+    bench.now.mono = bench.server.next_deadline().unwrap();
+    // Nothing else can wait for a probe, and six of eight replies are taken.
+    for n in 2..=7 {
+        discover(&mut bench, n);
+    }
+    bench.server.on_timer(bench.now, &bench.journal);
+    assert!(!bench.server.has_room());
+    assert_eq!(bench.transmits().0.len(), 8);
+    assert_eq!(bench.server.next_deadline(), Some(bench.now.mono));
+    let rest = due(&mut bench);
+    assert_eq!((rest.len(), bench.server.next_deadline()), (2, None));
+    assert_eq!(bench.server.counters().dropped, 0);
 }
