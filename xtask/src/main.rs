@@ -1,4 +1,4 @@
-//! The one front door to the workspace: `cargo xtask setup | demo | test | build | image | flash | console | bench | cloud-*`.
+//! The one front door to the workspace: `cargo xtask setup | demo | test | build | image | flash | console | bench | count | cloud-*`.
 
 mod bench;
 mod build;

@@ -656,7 +656,7 @@ mod tests {
         let peer = Ipv4Addr::new(192, 0, 2, 255);
         let send = |token: TxToken<'_, Nic, 8, 8, 2>| {
             token.consume(20, |packet| {
-                packet[DESTINATION].copy_from_slice(&peer.octets())
+                packet[DESTINATION].copy_from_slice(&peer.octets());
             });
         };
         world.wire.room.set(1);

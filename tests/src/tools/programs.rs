@@ -90,7 +90,18 @@ fn library_folders(root: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
     use std::fs;
+
+    #[test]
+    fn valgrind_is_run_without_the_script_that_wants_it_installed() {
+        let root = Path::new("/tools/valgrind/root");
+        let command = command_under(root, &root.join("usr/bin/valgrind"));
+        assert_eq!(command.get_program(), root.join("usr/bin/valgrind.bin"));
+        let library = root.join("usr/libexec/valgrind");
+        let told = (OsStr::new("VALGRIND_LIB"), Some(library.as_os_str()));
+        assert!(command.get_envs().any(|variable| variable == told));
+    }
 
     #[test]
     fn qemu_is_told_where_its_libraries_and_roms_are() -> std::io::Result<()> {
