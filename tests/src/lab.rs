@@ -32,6 +32,8 @@ pub struct Lab {
     sockets: SocketFolder,
     data: DataFolder,
     nodes: Vec<Node>,
+    /// The `ichor` to run, if not [`Ichor::program`].
+    program: Option<PathBuf>,
     quiet: bool,
 }
 
@@ -41,12 +43,7 @@ impl Lab {
     pub fn new(name: &str, count: u8) -> Result<Self> {
         let tools = Tools::with(&[Set::Boot, Set::Images])?;
         let folder = folder(name)?;
-        let nodes: Vec<Node> = (1..=count)
-            .map(|number| Node {
-                mac: format!("52:54:00:00:00:{number:02x}"),
-                hostname: node_name(number),
-            })
-            .collect();
+        let nodes = nodes(count);
         let data = DataFolder::build(&folder.join("data"), &tools, SERVER, &nodes)?;
         let sockets = SocketFolder::create()?;
         let mut switch = Switch::new();
@@ -64,6 +61,7 @@ impl Lab {
             sockets,
             data,
             nodes,
+            program: None,
             quiet: false,
         })
     }
@@ -72,6 +70,13 @@ impl Lab {
     #[must_use]
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
+        self
+    }
+
+    /// Runs this `ichor` as its server, and not the one that this workspace builds.
+    #[must_use]
+    pub fn with_program(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_owned());
         self
     }
 
@@ -102,8 +107,11 @@ impl Lab {
             pool,
             more: more.iter().map(|flag| (*flag).to_owned()).collect(),
         };
-        let command = Command::new(Ichor::program()?);
-        let mut ichor = Ichor::start(command, &settings, &self.folder)?;
+        let program = match &self.program {
+            Some(program) => program.clone(),
+            None => Ichor::program()?,
+        };
+        let mut ichor = Ichor::start(Command::new(program), &settings, &self.folder)?;
         ichor.wait_on_switch(&self.switch, SERVER)?;
         self.ichor = Some(ichor);
         Ok(())
@@ -218,6 +226,16 @@ impl Drop for Lab {
             println!("ichor's log:\n{}", ichor.log().tail(20));
         }
     }
+}
+
+/// Machines 1 to `count`, as a data folder knows them.
+pub fn nodes(count: u8) -> Vec<Node> {
+    (1..=count)
+        .map(|number| Node {
+            mac: format!("52:54:00:00:00:{number:02x}"),
+            hostname: node_name(number),
+        })
+        .collect()
 }
 
 /// The name of machine `number`, on the switch and as a host name.

@@ -120,6 +120,12 @@ impl Netns {
         &self.name
     }
 
+    /// No system but Linux has namespaces.
+    #[cfg(not(target_os = "linux"))]
+    pub fn inside<T: Send>(&self, _work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        anyhow::bail!("network namespaces need Linux")
+    }
+
     /// Runs `work` on a thread of its own whose sockets are this namespace's.
     #[cfg(target_os = "linux")]
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {

@@ -16,7 +16,7 @@ use crate::netns::Netns;
 use crate::service::Service;
 use crate::tools::Tools;
 
-/// dnsmasq and nginx, serving one machine. Dropping them ends both.
+/// dnsmasq and nginx, serving machines. Dropping them ends both.
 #[derive(Debug)]
 pub struct Peers {
     dnsmasq: Service,
@@ -25,12 +25,12 @@ pub struct Peers {
 
 impl Peers {
     /// Starts both on `eth0` of `netns`, which has the address [`SERVER`]. They
-    /// serve `node` from `data`, and keep their files in `folder`. dnsmasq pings an
+    /// serve `nodes` from `data`, and keep their files in `folder`. dnsmasq pings an
     /// address before it offers it if `probe` says so, as it does by itself.
     pub fn start(
         tools: &Tools,
         netns: &Netns,
-        (data, node): (&DataFolder, &Node),
+        (data, nodes): (&DataFolder, &[Node]),
         folder: &Path,
         probe: bool,
     ) -> Result<Self> {
@@ -55,7 +55,7 @@ impl Peers {
             dnsmasq.arg("--no-ping");
         }
         let dnsmasq = Service::start(netns.enter(&dnsmasq)?, &folder.join("dnsmasq.log"))?;
-        write_answers(data, node, folder)?;
+        write_answers(data, nodes, folder)?;
         let nginx = nginx(tools, SERVER, (folder, data.path()), folder)?;
         let nginx = Service::start(netns.enter(&nginx)?, &folder.join("nginx.log"))?;
         Ok(Self { dnsmasq, nginx })
@@ -71,6 +71,11 @@ impl Peers {
         &self.dnsmasq
     }
 
+    /// Their processes.
+    pub fn pids(&self) -> [u32; 2] {
+        [self.dnsmasq.pid(), self.nginx.pid()]
+    }
+
     /// The end of what both said.
     pub fn last_words(&self) -> String {
         self.dnsmasq.log().tail(15) + &self.nginx.log().tail(5)
@@ -78,13 +83,17 @@ impl Peers {
 }
 
 /// Writes into `folder` what matchbox would answer.
-fn write_answers(data: &DataFolder, node: &Node, folder: &Path) -> Result<()> {
+fn write_answers(data: &DataFolder, nodes: &[Node], folder: &Path) -> Result<()> {
     let args = data.kernel_args().join(" ");
     write(
         &folder.join("boot.ipxe"),
         &format!("#!ipxe\nkernel /assets/vmlinuz {args}\ninitrd /assets/initramfs\nboot\n"),
     )?;
-    write(&folder.join("generic"), &DataFolder::config_of(node))
+    for node in nodes {
+        let path = folder.join(format!("generic-{}", node.mac));
+        write(&path, &DataFolder::config_of(node))?;
+    }
+    Ok(())
 }
 
 /// nginx as one process, which ends when it is told to. It listens on port 8080
@@ -121,6 +130,7 @@ http {{
         listen {address}:8080 backlog=4096;
         root "{root}";
         location /assets/ {{ root "{assets}"; }}
+        location = /generic {{ try_files /generic-$arg_mac =404; }}
     }}
 }}
 "#

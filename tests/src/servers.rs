@@ -113,12 +113,10 @@ impl Server {
                 atftpd
             }
             Self::TftpdHpa => {
-                let mut tftpd = tools.command_in(&[Set::TftpdHpa], "in.tftpd")?;
-                tftpd.args(["--foreground", "--user", "root"]).args([
-                    "--address",
-                    &format!("{HOST}:69"),
-                    "--secure",
-                ]);
+                let mut tftpd = tftpd_hpa(tools);
+                tftpd
+                    .args(["--foreground", "--user", "root", "--secure"])
+                    .args(["--address", &format!("{HOST}:69")]);
                 tftpd
             }
         };
@@ -229,9 +227,19 @@ impl Running {
     }
 }
 
-/// Writes `count` files of `bytes` each into `assets/` of `data`, whose content
-/// no compression and no shifted block would leave unnoticed. One file is called
-/// `name`; several are `name/0`, `name/1` ….
+/// tftpd-hpa's program, without arguments. atftpd's has the same name.
+#[must_use]
+pub fn tftpd_hpa(tools: &Tools) -> Command {
+    const PROGRAM: &str = "in.tftpd";
+    // Not among the tools if the system has it: then it is the one on `PATH`.
+    tools
+        .command_in(&[Set::TftpdHpa], PROGRAM)
+        .unwrap_or_else(|_| Command::new(PROGRAM))
+}
+
+/// Writes `count` files of `bytes` each into `assets/` of `data`: bytes without a
+/// pattern, so that one block in the place of another is noticed. One file is
+/// called `name`; several are `name/0`, `name/1` ….
 pub fn write_files(data: &Path, name: &str, count: usize, bytes: usize) -> Result<()> {
     let assets = data.join("assets");
     let cannot = |path: &Path| format!("cannot write {}", path.display());

@@ -47,7 +47,7 @@ impl Site {
     pub fn with_machine(name: &str) -> Result<Self> {
         let tools = Tools::with(&[Set::Clients, Set::Boot, Set::Images])?;
         let mut site = Self::apart(name, tools)?;
-        site.bridge = Some(Bridge::join(&site.tools, &[&site.server, &site.client])?);
+        site.bridge = Some(Bridge::join(&site.tools, 1, &[&site.server, &site.client])?);
         site.client.address(CLIENT, 24)?;
         Ok(site)
     }
@@ -77,12 +77,15 @@ impl Site {
 
     /// Powers the machine on, once it is its turn. It boots by PXE.
     pub fn power_on(&self) -> Result<Machine> {
-        let bridge = self.bridge.as_ref();
+        let wire = self
+            .bridge
+            .as_ref()
+            .and_then(|bridge| bridge.wires().next());
         let parts = Parts {
             name: &lab::node_name(1),
             mac: MACHINE,
             via: Via::Pxe,
-            wire: bridge.context("this site has no machine")?.wire(),
+            wire: wire.context("this site has no machine")?,
             folder: &self.folder,
             disk: Disk::Absent,
         };

@@ -4,9 +4,7 @@
 //! contender after the other, round by round, so that whatever else happens on
 //! the machine meets all of them alike.
 
-#[allow(dead_code, reason = "to become rows")]
 mod boot;
-#[allow(dead_code, reason = "to become rows")]
 mod cm3;
 mod dhcp;
 mod http;
@@ -47,6 +45,8 @@ static ROWS: &[&[Row]] = &[
     dhcp::ROWS,
     nodes::ROWS,
     process::ROWS,
+    boot::ROWS,
+    cm3::ROWS,
 ];
 
 /// What to measure, and how.
@@ -58,7 +58,7 @@ pub(crate) struct Options {
     /// How often each contender is measured [default: 5; with --quick 2].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: Option<u32>,
-    /// A look in about a minute: smaller amounts, and no row that boots machines unless named.
+    /// A look in a minute or two: smaller amounts, and no slow row unless named.
     #[arg(long)]
     pub quick: bool,
     /// Write all samples, with machine, versions and commit, to this file.

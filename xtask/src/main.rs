@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod cloud;
 mod cm3;
+mod count;
 mod cross;
 mod demo;
 mod firmware;
@@ -46,6 +47,8 @@ enum Task {
     Console(cm3::console::Options),
     /// Measure ichor beside what it takes the place of.
     Bench(bench::Options),
+    /// Count the instructions of the servers' inner loops, and compare with an earlier count.
+    Count(count::Options),
     /// Send a new program or files to a running board over HTTP.
     Push(push::Options),
     /// AWS: show what cloud-up would do, and what it costs.
@@ -92,6 +95,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Flash(options) => cm3::flash::run(&options),
         Task::Console(options) => cm3::console::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Count(options) => count::run(&options),
         Task::Push(options) => push::run(&options),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -29,7 +29,7 @@ use ichor_hal_linux::{
 };
 
 use crate::board::Board;
-use crate::capacity::{BoardCatalog, SOCKETS, STACK_CONNECTIONS, STACKS, TFTP_PORTS};
+use crate::capacity::{BoardCatalog, SOCKETS, STACKS, TFTP_PORTS};
 use crate::cli::Serve;
 use crate::failure::{Failure, Kind};
 use crate::output::Printer;
@@ -337,10 +337,10 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
     }
     let site = Site::new(files, journal, catalogs).with_health(health);
     let site: &'static BoardSite = Box::leak(Box::new(site));
-    for (n, buffers) in http_buffers().enumerate() {
-        let stack = stacks[1 + n / STACK_CONNECTIONS];
-        let port = config.http_ports[n % config.http_ports.len()];
-        spawner.spawn(run_http(stack, port, site, flows, buffers).map_err(full)?);
+    for stack in &stacks[1..] {
+        for (port, buffers) in config.http_ports.iter().cycle().zip(http_buffers()) {
+            spawner.spawn(run_http(*stack, *port, site, flows, buffers).map_err(full)?);
+        }
     }
 
     let mut manager = ServiceManager::from_env();

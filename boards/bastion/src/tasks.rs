@@ -21,14 +21,20 @@ use ichor_hal_linux::{DataFolder, LogFile, UnixClock};
 use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::capacity::{
-    BoardCatalog, CONNECTIONS, EVENTS, FRAMES, LEASES, MACHINES, PROBES, REPLIES, STACKS, TRANSFERS,
+    BoardCatalog, CONNECTIONS, EVENTS, FRAMES, LEASES, MACHINES, PROBES, REPLIES,
+    STACK_CONNECTIONS, STACKS, TRANSFERS,
 };
 use crate::cli::LogFormat;
 use crate::output::{self, Printer};
 
-/// Bytes of an HTTP response that may be under way: throughput is at most
-/// this much per round trip, 250 MB/s on a LAN with 1 ms.
-const SEND_BUFFER: usize = 256 * 1024;
+/// Bytes of an HTTP response that may be under way, on the first connections of
+/// each stack and on the others: throughput is at most this much per round trip,
+/// and so little is enough where many share the wire.
+const SEND_BUFFER: usize = 512 * 1024;
+const SMALL_SEND_BUFFER: usize = 96 * 1024;
+/// How many connections of each stack have a large buffer: a stack gives the
+/// first socket that is free.
+const LARGE: usize = 8;
 /// Bytes of HTTP requests that wait to be read.
 const RECEIVE_BUFFER: usize = 4096;
 /// Bytes of TFTP data that may wait for the NIC, per port: a window of the
@@ -125,14 +131,19 @@ pub(crate) struct Buffers {
     send: &'static mut [u8],
 }
 
-/// The memory of all of them. Each kind is in one piece, of which the kernel
-/// gives a page when it is first used.
+/// The memory of the HTTP connections of one stack. Each kind is in one piece,
+/// of which the kernel gives a page when it is first used.
 pub(crate) fn http_buffers() -> impl Iterator<Item = Buffers> {
-    let receive = vec![0; CONNECTIONS * RECEIVE_BUFFER].leak();
-    let send = vec![0; CONNECTIONS * SEND_BUFFER].leak();
+    let small = STACK_CONNECTIONS - LARGE;
+    let receive = vec![0; STACK_CONNECTIONS * RECEIVE_BUFFER].leak();
+    let send = vec![0; LARGE * SEND_BUFFER + small * SMALL_SEND_BUFFER].leak();
+    let (large, small) = send.split_at_mut(LARGE * SEND_BUFFER);
+    let send = large
+        .chunks_exact_mut(SEND_BUFFER)
+        .chain(small.chunks_exact_mut(SMALL_SEND_BUFFER));
     receive
         .chunks_exact_mut(RECEIVE_BUFFER)
-        .zip(send.chunks_exact_mut(SEND_BUFFER))
+        .zip(send)
         .map(|(receive, send)| Buffers { receive, send })
 }
 
@@ -145,7 +156,12 @@ pub(crate) async fn run_http(
     buffers: Buffers,
 ) -> ! {
     let Buffers { receive, send } = buffers;
-    net::http::serve(stack, port, site, flows, receive, send).await
+    loop {
+        let visitor = net::http::accept(stack, port, flows, receive, send).await;
+        // What is needed to serve takes 10 KB: nearly all places are empty
+        // nearly always.
+        Box::pin(visitor.serve(site)).await;
+    }
 }
 
 #[embassy_executor::task]

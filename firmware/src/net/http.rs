@@ -40,20 +40,62 @@ pub async fn serve<F: Files, J: Record, C: Answers, U: Updates>(
     send: &mut [u8],
 ) -> ! {
     loop {
-        let mut socket = TcpSocket::new(stack, receive, send);
-        socket.set_nagle_enabled(false);
-        socket.set_timeout(Some(ACK_TIMEOUT));
+        let visitor = accept(stack, port, flows, receive, send).await;
+        visitor.serve(site).await;
+    }
+}
+
+/// Waits for a connection on `port`.
+///
+/// For boards that have a heap: the future of this one is small, and that of
+/// [`Visitor::serve`] is needed only while somebody is there.
+pub async fn accept<'b>(
+    stack: Stack<'b>,
+    port: u16,
+    flows: &'b Flows,
+    receive: &'b mut [u8],
+    send: &'b mut [u8],
+) -> Visitor<'b> {
+    let mut socket = TcpSocket::new(stack, receive, send);
+    socket.set_nagle_enabled(false);
+    socket.set_timeout(Some(ACK_TIMEOUT));
+    loop {
         if socket.accept(port).await.is_err() {
-            continue;
-        }
-        let Some(IpEndpoint {
+            // It was opened and broken off at once.
+            socket.abort();
+        } else if let Some(IpEndpoint {
             addr: IpAddress::Ipv4(ip),
             port: peer_port,
         }) = socket.remote_endpoint()
-        else {
-            continue;
-        };
-        let peer = SocketAddrV4::new(ip, peer_port);
+        {
+            return Visitor {
+                socket,
+                peer: SocketAddrV4::new(ip, peer_port),
+                flows,
+            };
+        }
+    }
+}
+
+/// An open connection that nothing was read from yet.
+pub struct Visitor<'s> {
+    socket: TcpSocket<'s>,
+    peer: SocketAddrV4,
+    flows: &'s Flows,
+}
+
+impl Visitor<'_> {
+    /// Answers requests until the connection ends.
+    pub async fn serve<F: Files, J: Record, C: Answers, U: Updates>(
+        self,
+        site: &Site<'_, F, J, C, U>,
+    ) {
+        let Self {
+            socket,
+            peer,
+            flows,
+        } = self;
+        let _open = flows.enter();
         let mut line = Line {
             socket,
             conn: Connection::new(Instant::now(), Limits::DEFAULT),
@@ -116,8 +158,12 @@ impl Line<'_> {
                 }
                 Progress::Request(request) => {
                     let answer = site.answer(&request, *self.peer.ip(), &mut out).await;
-                    self.send_answer(site, answer.map_err(|_| Broken)?, &mut out)
-                        .await?;
+                    // By reference: what is moved into a future takes room in
+                    // it twice, for each connection there can be.
+                    match &answer {
+                        Ok(answer) => self.send_answer(site, answer, &mut out).await?,
+                        Err(_) => return Err(Broken),
+                    }
                     self.flush().await?;
                     self.conn.finished(Instant::now());
                 }
@@ -157,23 +203,21 @@ impl Line<'_> {
     async fn send_answer<F: Files, J: Record, C: Answers, U>(
         &mut self,
         site: &Site<'_, F, J, C, U>,
-        answer: Answer<'_, F::File, C>,
+        answer: &Answer<'_, F::File, C>,
         out: &mut [u8; RESPONSE_HEAD_LEN],
     ) -> Result<(), Broken> {
         let started = Instant::now();
         let (result, event, first, len) = match answer {
-            Answer::Text(len) => return self.send_bytes(&out[..len]).await,
+            Answer::Text(len) => return self.send_bytes(&out[..*len]).await,
             Answer::Page { plan, page } => {
-                let body = self.send_head(&plan, out).await?;
+                let body = self.send_head(plan, out).await?;
                 // Of a page in memory.
                 let (first, len) = (body.first as usize, body.len as usize);
                 return self.send_bytes(&page.as_bytes()[first..first + len]).await;
             }
             Answer::File { plan, file, event } => {
-                let body = self.send_head(&plan, out).await?;
-                let result = self
-                    .send_file(site.files, &file, body.first, body.len)
-                    .await;
+                let body = self.send_head(plan, out).await?;
+                let result = self.send_file(site.files, file, body.first, body.len).await;
                 (result, event, body.first, body.len)
             }
             Answer::Document {
@@ -181,7 +225,7 @@ impl Line<'_> {
                 document,
                 event,
             } => {
-                let body = self.send_head(&plan, out).await?;
+                let body = self.send_head(plan, out).await?;
                 let result = self
                     .send_text(body.first, body.len, |window| document.render(window))
                     .await;
@@ -377,7 +421,7 @@ impl Line<'_> {
 
 /// Tells the journal how a transfer went. Parts are not told, but for the one
 /// that ends the file: some clients fetch a file in many.
-fn note(journal: &impl Record, event: Event, whole: bool, first: u64, len: u64, took: Duration) {
+fn note(journal: &impl Record, event: &Event, whole: bool, first: u64, len: u64, took: Duration) {
     let Event {
         who,
         stage,
@@ -389,16 +433,16 @@ fn note(journal: &impl Record, event: Event, whole: bool, first: u64, len: u64, 
     if !whole {
         journal.record(
             now,
-            who,
+            *who,
             Stage::Failed,
             format_args!("{detail}: broke off after {ms} ms"),
         );
-    } else if let Some(stage) = stage
-        && first + len == end
+    } else if let Some(stage) = *stage
+        && first + len == *end
     {
         journal.record(
             now,
-            who,
+            *who,
             stage,
             format_args!("{detail} ({len} bytes in {ms} ms)"),
         );

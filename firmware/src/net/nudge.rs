@@ -14,6 +14,10 @@
 //! smoltcp then resends everything that is under way. So that this is little
 //! where much is lost, the window that it sees is kept within a congestion
 //! window (RFC 5681), which smoltcp's own congestion control does not do.
+//!
+//! Nor does it see more than each connection's share of what may be under way
+//! in all: who happened to get a socket with a large buffer is not to be faster
+//! than the others, and much under way is soon more than a processor's cache.
 
 use core::cell::Cell;
 use core::net::SocketAddrV4;
@@ -51,6 +55,12 @@ const SEGMENT: u32 = 1460;
 /// is more than a connection's send buffer.
 const CONGESTION_WINDOW: (u32, u32) = (8 * SEGMENT, 1 << 20);
 
+/// Bytes that may be under way on all connections together, and the least and
+/// most on one of them. One alone is the faster the more it is, up to here; a
+/// few frames of 64 KiB are enough to keep a LAN busy.
+const SHARED_WINDOW: u32 = 8 << 20;
+const SHARE: (u32, u32) = (96 * 1024, 512 * 1024);
+
 /// The least time without progress that is taken for a loss. A peer delays
 /// its ACKs by up to 40 ms, an emulated machine more.
 const MIN_WAIT: Duration = Duration::from_millis(40);
@@ -67,6 +77,8 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 pub struct Flows {
     known: [Cell<Flow>; FLOWS],
     packets: PacketQueue<NUDGES>,
+    /// How many connections are open.
+    open: Cell<u32>,
     runner: core::cell::RefCell<WakerRegistration>,
 }
 
@@ -123,6 +135,7 @@ impl Flows {
         Self {
             known: [const { Cell::new(NONE) }; FLOWS],
             packets: PacketQueue::new(),
+            open: Cell::new(0),
             runner: core::cell::RefCell::new(WakerRegistration::new()),
         }
     }
@@ -130,6 +143,17 @@ impl Flows {
     fn place(&self, peer: SocketAddrV4) -> &Cell<Flow> {
         let hash = spread(peer.ip().to_bits() ^ u32::from(peer.port()).rotate_left(16));
         &self.known[hash as usize % FLOWS]
+    }
+
+    /// Counts a connection as open until the guard is dropped.
+    pub(super) fn enter(&self) -> Open<'_> {
+        self.open.set(self.open.get() + 1);
+        Open(self)
+    }
+
+    /// Bytes that may be under way on each connection.
+    fn share(&self) -> u32 {
+        (SHARED_WINDOW / self.open.get().max(1)).clamp(SHARE.0, SHARE.1)
     }
 
     /// Notes what an IPv4 packet with a TCP segment says, and keeps the window
@@ -181,7 +205,7 @@ impl Flows {
         if lost {
             flow.lost();
         }
-        let window = flow.bounded_window();
+        let window = flow.bounded_window(self.share());
         flow.told = match flow.duplicates {
             0 => window,
             // smoltcp is not to count for itself: it resends everything under
@@ -214,7 +238,7 @@ impl Flows {
     fn nudge(&self, peer: SocketAddrV4) {
         let place = self.place(peer);
         let mut flow = place.get();
-        let window = flow.bounded_window();
+        let window = flow.bounded_window(self.share());
         if window < 2 {
             return;
         }
@@ -258,6 +282,15 @@ impl Flows {
 impl Default for Flows {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// An open connection.
+pub(super) struct Open<'a>(&'a Flows);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
     }
 }
 
@@ -379,9 +412,10 @@ impl Flow {
         self.threshold = self.congestion_window;
     }
 
-    /// The window field for the stack: the peer's, or the congestion window.
-    fn bounded_window(&self) -> u16 {
-        let bound = (self.congestion_window >> self.scale).max(1);
+    /// The window field for the stack: the peer's, the congestion window or the
+    /// connection's share.
+    fn bounded_window(&self, share: u32) -> u16 {
+        let bound = (self.congestion_window.min(share) >> self.scale).max(1);
         self.window.min(u16::try_from(bound).unwrap_or(u16::MAX))
     }
 
@@ -553,6 +587,31 @@ mod tests {
             pass(&flows, ack, 60_000);
         }
         assert_eq!(pass(&flows, ack + 1, 60_000), 60_000);
+    }
+
+    #[test]
+    fn many_connections_share_what_may_be_under_way() {
+        let flows = Flows::new();
+        let mut syn = packet(TcpControl::Syn, 76, 0, 60_000);
+        // With a window scale of 2^7: a no-operation and the option.
+        let header = 20 + 20;
+        syn.extend([1, 3, 3, 7]);
+        syn[20 + 12] = 6 << 4;
+        syn[2..4].copy_from_slice(&(header as u16 + 4).to_be_bytes());
+        Ipv4Packet::new_unchecked(&mut syn[..]).fill_checksum();
+        let (src, dst) = (IpAddress::from(*PEER.ip()), IpAddress::from(*SERVER.ip()));
+        TcpPacket::new_unchecked(&mut syn[20..]).fill_checksum(&src, &dst);
+        flows.observe(&mut syn);
+        let window = |ack| u32::from(pass(&flows, ack, 60_000)) << 7;
+        assert_eq!(window(1000), SHARE.1);
+        let mut open: Vec<_> = (0..16).map(|_| flows.enter()).collect();
+        assert_eq!(window(2000), SHARE.1);
+        open.extend((16..64).map(|_| flows.enter()));
+        assert_eq!(window(3000), SHARED_WINDOW / 64);
+        open.extend((64..1024).map(|_| flows.enter()));
+        assert_eq!(window(4000), SHARE.0);
+        drop(open);
+        assert_eq!(window(5000), SHARE.1);
     }
 
     #[test]

@@ -139,6 +139,7 @@ impl Tools {
             Set::Capture,
             Set::Filesystems,
             Set::Bastion,
+            Set::Valgrind,
         ];
         for root in lab.map(|set| self.root(set)) {
             if let Some(path) = program_under(&root, program) {

@@ -31,13 +31,20 @@ pub(super) fn on_path(program: &str) -> Option<PathBuf> {
 
 /// A command for a program unpacked under `root`, told where its libraries and data are.
 pub(super) fn command_under(root: &Path, program: &Path) -> Command {
-    let mut command = Command::new(program);
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let mut command = if name == "valgrind" {
+        // Debian's is a script that starts the one installed on the system.
+        let mut command = Command::new(program.with_file_name("valgrind.bin"));
+        command.env("VALGRIND_LIB", root.join("usr/libexec/valgrind"));
+        command
+    } else {
+        Command::new(program)
+    };
     command.env(LIBRARY_PATH, library_path(&[root]));
     let python = root.join("usr/lib/python3/dist-packages");
     if python.is_dir() {
         command.env("PYTHONPATH", python);
     }
-    let name = program.file_name().unwrap_or_default().to_string_lossy();
     if name.starts_with("qemu-system") {
         for data in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
             command.arg("-L").arg(root.join(data));

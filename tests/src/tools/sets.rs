@@ -32,11 +32,13 @@ pub enum Set {
     /// cloud-init, docker-compose, docker-registry, skopeo and shellcheck, to try out what the
     /// bastion in AWS is given.
     Bastion,
+    /// valgrind, to count instructions.
+    Valgrind,
 }
 
 impl Set {
     /// Every set.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Boot,
         Self::Clients,
         Self::Images,
@@ -51,6 +53,7 @@ impl Set {
         Self::PiFirmware,
         Self::Filesystems,
         Self::Bastion,
+        Self::Valgrind,
     ];
     /// What the demo and the end-to-end tests use.
     pub const LAB: [Self; 3] = [Self::Boot, Self::Clients, Self::Images];
@@ -71,6 +74,7 @@ impl Set {
             Self::PiFirmware => &PI_FIRMWARE,
             Self::Filesystems => &FILESYSTEMS,
             Self::Bastion => &BASTION,
+            Self::Valgrind => &VALGRIND,
         }
     }
 }
@@ -460,6 +464,17 @@ static BASTION: Spec = Spec {
         "Fedora",
         "sudo dnf install cloud-init docker-compose docker-distribution skopeo ShellCheck",
     )],
+};
+
+static VALGRIND: Spec = Spec {
+    name: "valgrind",
+    origin: Origin::Machine,
+    packages: &[Package("valgrind")],
+    probes: &[probe("valgrind", "--version", "valgrind-")],
+    elsewhere: &[
+        ("Fedora", "sudo dnf install valgrind"),
+        ("Arch", "sudo pacman -S valgrind"),
+    ],
 };
 
 const RUSTUP_MUSL: &[(&str, &str)] = &[(

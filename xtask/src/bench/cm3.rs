@@ -3,33 +3,69 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Args;
 use ichor_lab::browser::fetch;
 use ichor_lab::cm3::{self, Board, Built};
 use ichor_lab::initrd::{self, Recipe};
 use ichor_lab::lab::{Lab, SERVER};
 use ichor_lab::offer::{first_discover, first_offer};
 use ichor_lab::raspi::{Attach, Kernel, Parts, Raspi};
+use ichor_lab::switch::Port;
 use ichor_lab::tools::{Asset, Set, Tools};
 
-use super::summary::{median, ratios, spread};
+use super::row::{Bench, Needs, Rig, Row, Sample, Unit};
 use crate::build;
-use crate::cargo;
-use crate::steps::succeed;
 
-/// How to measure.
-#[derive(Debug, Args)]
-pub(crate) struct Options {
-    /// How many pairs of runs: one of ichor, one of Linux.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=50))]
-    pub runs: u8,
-    /// Put QEMU's full-speed hub between the board and its adapter.
-    #[arg(long)]
-    pub behind_hub: bool,
+const ICHOR: &str = "ichor";
+const LINUX: &str = "Linux";
+
+/// Rows of the board that is emulated.
+pub(super) static ROWS: &[Row] = &[
+    row(
+        "cm3-first-offer",
+        "CM3 in QEMU, power-on to network: ichor's first OFFER, Linux' first DISCOVER",
+        Unit::SECONDS,
+        |bench| Cm3::set_up(bench, Work::Network, Place::RootPort),
+    ),
+    row(
+        "cm3-http",
+        "CM3 in QEMU, 1 MiB by HTTP: ichor serves it from RAM, Linux fetches it (wget)",
+        Unit::MB_PER_SECOND,
+        |bench| Cm3::set_up(bench, Work::Download, Place::RootPort),
+    ),
+    row(
+        "cm3-http-hub",
+        "the same, with the adapter behind QEMU's full-speed hub",
+        Unit::MB_PER_SECOND,
+        |bench| Cm3::set_up(bench, Work::Download, Place::BehindHub),
+    ),
+];
+
+const fn row(
+    name: &'static str,
+    about: &'static str,
+    unit: Unit,
+    set_up: fn(&Bench) -> Result<Box<dyn Rig>>,
+) -> Row {
+    Row {
+        name,
+        about,
+        unit,
+        per: "",
+        contenders: &[ICHOR, LINUX],
+        bars: &[],
+        needs: Needs {
+            root: false,
+            sets: &[Set::Boot, Set::Images, Set::PiLinux],
+            programs: &["qemu-system-aarch64"],
+            slow: true,
+            once: false,
+        },
+        set_up,
+    }
 }
 
 /// How long a boot or a download may take.
@@ -42,163 +78,144 @@ const FILE: &str = "assets/bench.bin";
 /// What Linux needs for the controller and the adapter.
 const MODULES: [&str; 5] = ["phy_generic", "dwc2", "usbnet", "cdc_ether", "af_packet"];
 
-/// One run of either.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    /// Seconds from power-on to the network: ichor's first OFFER, Linux' first
-    /// DISCOVER.
-    network: f64,
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// Seconds from power-on to the network.
+    Network,
     /// Megabytes per second of one download by HTTP.
-    speed: f64,
+    Download,
 }
 
-/// Measures in pairs and prints medians and ratios.
-pub(crate) fn run(options: &Options) -> Result<()> {
-    build::cm3()?;
-    succeed(cargo().args(["build", "--quiet", "--package", "ichor-bastion"]))?;
-    let built = cm3::built()?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for number in 1..=options.runs {
-        let run = ichor(&built, !options.behind_hub)?;
-        tell(number, "ichor", run);
-        ours.push(run);
-        let run = linux(!options.behind_hub)?;
-        tell(number, "Linux", run);
-        theirs.push(run);
+/// Where the adapter is plugged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    RootPort,
+    BehindHub,
+}
+
+struct Cm3 {
+    tools: Tools,
+    /// The `ichor` that Linux fetches from.
+    server: PathBuf,
+    built: Built,
+    work: Work,
+    place: Place,
+}
+
+impl Cm3 {
+    fn set_up(bench: &Bench, work: Work, place: Place) -> Result<Box<dyn Rig>> {
+        build::cm3()?;
+        Ok(Box::new(Self {
+            tools: bench.tools.clone(),
+            server: bench.ichor.clone(),
+            built: cm3::built()?,
+            work,
+            place,
+        }))
     }
-    println!(
-        "\nQEMU raspi3b, usb-net {}; medians, least–greatest; ratio pair by pair",
-        if options.behind_hub {
-            "behind a hub"
-        } else {
-            "in the root port"
-        }
-    );
-    let network = |run: &Run| run.network;
-    let speed = |run: &Run| run.speed;
-    row("power-on to network", "s", &ours, &theirs, network);
-    row("HTTP download", "MB/s", &ours, &theirs, speed);
-    println!(
-        "network: ichor answers its first DISCOVER with an OFFER; Linux sends its own first DISCOVER"
-    );
-    println!("download of {DOWNLOAD} bytes: ichor serves it from RAM; Linux fetches it (wget)");
-    Ok(())
-}
 
-fn tell(number: u8, who: &str, run: Run) {
-    println!(
-        "pair {number}  {who:5}  network {:6.2} s  download {:6.3} MB/s",
-        run.network, run.speed
-    );
-}
-
-fn row(what: &str, unit: &str, ours: &[Run], theirs: &[Run], of: impl Fn(&Run) -> f64) {
-    let values = |runs: &[Run]| runs.iter().map(&of).collect::<Vec<f64>>();
-    let (ours, theirs) = (values(ours), values(theirs));
-    let text = |values: &[f64]| {
-        let (least, greatest) = spread(values);
-        format!("{:.2} ({least:.2}–{greatest:.2})", median(values))
-    };
-    println!(
-        "{what:20}  ichor {} {unit}  Linux {} {unit}  ratio {:.2}",
-        text(&ours),
-        text(&theirs),
-        median(&ratios(&ours, &theirs))
-    );
-}
-
-/// The firmware serves; a client on the switch asks and downloads.
-fn ichor(built: &Built, port1: bool) -> Result<Run> {
-    let lab = Lab::new("bench-cm3-ichor", 0)?.quiet();
-    lab.data().write("ichor.toml", cm3::SETTINGS)?;
-    lab.data().write(FILE, content())?;
-    let card = cm3::card(built, lab.data().path(), lab.folder())?;
-    let wire = lab.server_wire();
-    let attach = Attach::UsbNet {
-        wire: &wire,
-        mac: ADAPTER,
-        port1,
-    };
-    let port = lab.switch().port("client");
-    let mut board = Board::power_on(lab.tools(), built, Some(&card), attach, lab.folder())?;
-    let powered_on = board.raspi().powered_on()?;
-    let network = first_offer(&port, CLIENT.0, powered_on, PATIENCE)?;
-    board.wait_for("serving on", PATIENCE)?;
-    // Once from the card, and then as it is usually served: from RAM.
-    let mut took = Duration::ZERO;
-    for _ in 0..2 {
-        let begun = std::time::Instant::now();
-        let got = fetch(&port, CLIENT, (SERVER, FILE), PATIENCE, |_| Ok(()))?;
-        took = begun.elapsed();
-        ensure!(got == content(), "the download differs from the file");
-    }
-    Ok(Run {
-        network: network.as_secs_f64(),
-        speed: megabytes_per_second(took),
-    })
-}
-
-/// Linux is a client; ichor as a process serves it.
-fn linux(port1: bool) -> Result<Run> {
-    let tools = Tools::with(&[Set::Boot, Set::Images, Set::PiLinux])?;
-    let mut lab = Lab::new("bench-cm3-linux", 1)?.quiet();
-    lab.data().write(FILE, content())?;
-    lab.serve()?;
-    let initrd = lab.folder().join("initrd.gz");
-    let recipe = Recipe {
-        modules_of: Asset::PiModules,
-        modules: &MODULES,
-        init: include_bytes!("cm3.sh"),
-        applets: &[],
-    };
-    fs::write(&initrd, initrd::build_by(&tools, &recipe)?)?;
-    let port = lab.switch().port("watcher");
-    let wire = lab.machine_wire(1);
-    let machine = power_on_linux(&tools, &lab, &initrd, &wire, port1)?;
-    let network = first_discover(&port, ADAPTER, machine.powered_on()?, PATIENCE)?;
-    let at = |what: &str| -> Result<Duration> {
-        let found = machine.console()?.find(0, PATIENCE, |line| {
-            (line.text.trim_end() == what).then_some(line.at)
-        });
-        let (at, _) =
-            found.with_context(|| format!("no `{what}`: {}", machine.last_words(PATIENCE)))?;
-        Ok(at)
-    };
-    let took = at("bench: end")?.saturating_sub(at("bench: begin")?);
-    Ok(Run {
-        network: network.as_secs_f64(),
-        speed: megabytes_per_second(took),
-    })
-}
-
-fn power_on_linux(
-    tools: &Tools,
-    lab: &Lab,
-    initrd: &Path,
-    wire: &Path,
-    port1: bool,
-) -> Result<Raspi> {
-    let arguments = format!(
-        "console=ttyAMA0 console=ttyAMA1 quiet maxcpus=1 \
-         bench.get=http://{SERVER}:8080/{FILE}"
-    );
-    let parts = Parts {
-        name: "linux",
-        kernel: Kernel::Linux {
-            image: &tools.file(Asset::PiKernel)?,
-            device_tree: &tools.file(Asset::Pi3DeviceTree)?,
-            initrd,
-            arguments: &arguments,
-        },
-        card: None,
-        attach: Attach::UsbNet {
+    fn attach<'a>(&self, wire: &'a Path) -> Attach<'a> {
+        Attach::UsbNet {
             wire,
             mac: ADAPTER,
-            port1,
-        },
-        folder: lab.folder(),
-    };
-    Raspi::power_on(tools, &parts, None)
+            port1: self.place == Place::RootPort,
+        }
+    }
+
+    /// The firmware serves; a client on the switch asks and downloads.
+    fn ichor(&self) -> Result<f64> {
+        let lab = Lab::new("bench-cm3-ichor", 0)?.quiet();
+        lab.data().write("ichor.toml", cm3::SETTINGS)?;
+        lab.data().write(FILE, content())?;
+        let card = cm3::card(&self.built, lab.data().path(), lab.folder())?;
+        let wire = lab.server_wire();
+        let attach = self.attach(&wire);
+        let port = lab.switch().port("client");
+        let mut board =
+            Board::power_on(lab.tools(), &self.built, Some(&card), attach, lab.folder())?;
+        let powered_on = board.raspi().powered_on()?;
+        let network = first_offer(&port, CLIENT.0, powered_on, PATIENCE)?;
+        if self.work == Work::Network {
+            return Ok(network.as_secs_f64());
+        }
+        board.wait_for("serving on", PATIENCE)?;
+        // Once from the card, and then as it is usually served: from RAM.
+        download(&port)?;
+        Ok(megabytes_per_second(download(&port)?))
+    }
+
+    /// Linux is a client; ichor as a process serves it.
+    fn linux(&self) -> Result<f64> {
+        let lab = Lab::new("bench-cm3-linux", 1)?.quiet();
+        let mut lab = lab.with_program(&self.server);
+        lab.data().write(FILE, content())?;
+        lab.serve()?;
+        let port = lab.switch().port("watcher");
+        let wire = lab.machine_wire(1);
+        let machine = self.power_on_linux(&lab, self.attach(&wire))?;
+        let network = first_discover(&port, ADAPTER, machine.powered_on()?, PATIENCE)?;
+        if self.work == Work::Network {
+            return Ok(network.as_secs_f64());
+        }
+        let at = |what: &str| -> Result<Duration> {
+            let found = machine.console()?.find(0, PATIENCE, |line| {
+                (line.text.trim_end() == what).then_some(line.at)
+            });
+            let (at, _) =
+                found.with_context(|| format!("no `{what}`: {}", machine.last_words(PATIENCE)))?;
+            Ok(at)
+        };
+        let took = at("bench: end")?.saturating_sub(at("bench: begin")?);
+        Ok(megabytes_per_second(took))
+    }
+
+    fn power_on_linux(&self, lab: &Lab, attach: Attach<'_>) -> Result<Raspi> {
+        let initrd = lab.folder().join("initrd.gz");
+        let recipe = Recipe {
+            modules_of: Asset::PiModules,
+            modules: &MODULES,
+            init: include_bytes!("cm3.sh"),
+            applets: &[],
+        };
+        fs::write(&initrd, initrd::build_by(&self.tools, &recipe)?)?;
+        let arguments = format!(
+            "console=ttyAMA0 console=ttyAMA1 quiet maxcpus=1 \
+             bench.get=http://{SERVER}:8080/{FILE}"
+        );
+        let parts = Parts {
+            name: "linux",
+            kernel: Kernel::Linux {
+                image: &self.tools.file(Asset::PiKernel)?,
+                device_tree: &self.tools.file(Asset::Pi3DeviceTree)?,
+                initrd: &initrd,
+                arguments: &arguments,
+            },
+            card: None,
+            attach,
+            folder: lab.folder(),
+        };
+        Raspi::power_on(&self.tools, &parts, None)
+    }
+}
+
+impl Rig for Cm3 {
+    fn take(&mut self, contender: &str, _run: u32) -> Result<Sample> {
+        let value = match contender {
+            ICHOR => self.ichor()?,
+            _ => self.linux()?,
+        };
+        Ok(Sample::of(value))
+    }
+}
+
+/// Fetches the file from the board; how long it took.
+fn download(port: &Port) -> Result<Duration> {
+    let begun = Instant::now();
+    let got = fetch(port, CLIENT, (SERVER, FILE), PATIENCE, |_| Ok(()))?;
+    let took = begun.elapsed();
+    ensure!(got == content(), "the download differs from the file");
+    Ok(took)
 }
 
 fn content() -> Vec<u8> {

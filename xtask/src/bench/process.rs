@@ -87,7 +87,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long one question waits for its answer: on this cable it takes a fraction of it.
 const ANSWER: Duration = Duration::from_millis(5);
 /// Starts in one sample.
-const STARTS: usize = 5;
+const STARTS: usize = 3;
 
 /// Servers that are started and asked until they answer.
 struct Start {

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use ichor_lab::tools::{Set, Tools};
+use ichor_lab::servers::tftpd_hpa;
+use ichor_lab::tools::Tools;
 use serde_json::{Map, Value, json};
 
 use super::row::{Bench, Limit, MIB, Of, Sample, Taken};
@@ -195,8 +196,7 @@ fn of_sample(sample: &Sample) -> Value {
 /// What a program of the tools says of itself.
 fn version(tools: &Tools, program: &str) -> Result<String> {
     let (mut command, flag) = match program {
-        // atftpd's package has one of the same name.
-        "in.tftpd" => (tools.command_in(&[Set::TftpdHpa], program)?, "-V"),
+        "tftpd-hpa" => (tftpd_hpa(tools), "-V"),
         "nginx" | "wrk" | "perfdhcp" | "kea-dhcp4" => (tools.command(program)?, "-v"),
         _ => (tools.command(program)?, "--version"),
     };

@@ -38,8 +38,8 @@ pub(crate) struct Needs {
     pub sets: &'static [Set],
     /// Programs whose versions belong beside the figures.
     pub programs: &'static [&'static str],
-    /// It takes minutes, as machines boot in it: `--quick` leaves it out unless
-    /// it is named.
+    /// It takes minutes, as when machines boot in it: `--quick` leaves it out
+    /// unless it is named.
     pub slow: bool,
     /// One sample says all, as it comes out the same each time.
     pub once: bool,

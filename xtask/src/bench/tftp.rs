@@ -15,7 +15,7 @@ use super::wire::{Wire, Work, finish, metered, times, transfers};
 const NEEDS: Needs = Needs {
     root: true,
     sets: &[Set::Clients, Set::Peers, Set::TftpdHpa, Set::Load],
-    programs: &["dnsmasq", "atftpd", "in.tftpd", "curl"],
+    programs: &["dnsmasq", "atftpd", "tftpd-hpa", "curl"],
     slow: false,
     once: false,
 };
@@ -86,6 +86,8 @@ pub(super) static ROWS: &[Row] = &[
 const BLOCKS: usize = 45_000;
 /// Block by block takes its time.
 const FEW_BLOCKS: usize = 10_000;
+/// For a quick look at it.
+const QUICK_BLOCKS: usize = 2_500;
 
 /// One client that fetches one file after the other.
 struct Tftp {
@@ -101,10 +103,10 @@ struct Tftp {
 impl Tftp {
     fn set_up(bench: &Bench, block: usize, window: Option<u8>) -> Result<Box<dyn Rig>> {
         let wire = Wire::lay(bench, Offloads::Off, "tftp")?;
-        let blocks = if window.is_none() || bench.quick {
-            FEW_BLOCKS
-        } else {
-            BLOCKS
+        let blocks = match (window, bench.quick) {
+            (None, true) => QUICK_BLOCKS,
+            (Some(_), false) => BLOCKS,
+            _ => FEW_BLOCKS,
         };
         // The last block is not full, so that it needs no empty one behind it.
         let bytes = blocks * block - 1;

@@ -11,8 +11,8 @@ use ichor_lab::servers::{Ground, Running, Server, write_files};
 
 use super::row::{Bench, Meter, Sample};
 
-const GB: f64 = 1e9;
-const MB: f64 = 1e6;
+pub(super) const GB: f64 = 1e9;
+pub(super) const MB: f64 = 1e6;
 
 /// How often a transfer of `seconds` goes into one sample, so that starts and ends
 /// hardly count in it.
@@ -33,8 +33,12 @@ pub(super) fn ground(bench: &Bench) -> Result<Ground> {
         data: bench.folder.join("data"),
         folder: bench.folder.join("servers"),
     };
-    fs::create_dir_all(&ground.folder)
-        .with_context(|| format!("cannot create {}", ground.folder.display()))?;
+    // A matchbox folder without these two is complained about.
+    let [groups, profiles] = ["groups", "profiles"].map(|part| ground.data.join(part));
+    for folder in [&ground.folder, &groups, &profiles] {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
     write_files(&ground.data, SMALL, 1, 512)?;
     Ok(ground)
 }
