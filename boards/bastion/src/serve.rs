@@ -35,7 +35,7 @@ use crate::failure::{Failure, Kind};
 use crate::output::Printer;
 use crate::tasks::{
     BoardDivert, BoardJournal, BoardMux, BoardSite, CATALOGS, DHCP, DIVERT, FLOWS, HEALTH, JOURNAL,
-    LANES, NEIGHBOURS, TFTP, http_buffers, print_journal, reload_catalog, run_dhcp, run_http,
+    LANES, NEIGHBOURS, TFTP, http_sockets, print_journal, reload_catalog, run_dhcp, run_http,
     run_mux, run_stack, run_tftp,
 };
 
@@ -338,8 +338,8 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
     let site = Site::new(files, journal, catalogs).with_health(health);
     let site: &'static BoardSite = Box::leak(Box::new(site));
     for stack in &stacks[1..] {
-        for (port, buffers) in config.http_ports.iter().cycle().zip(http_buffers()) {
-            spawner.spawn(run_http(*stack, *port, site, flows, buffers).map_err(full)?);
+        for (port, socket) in config.http_ports.iter().cycle().zip(http_sockets(*stack)) {
+            spawner.spawn(run_http(socket, *port, site, flows).map_err(full)?);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::task::Poll;
 
+use embassy_net::tcp::TcpSocket;
 use embassy_net::udp::{PacketMetadata, UdpSocket};
 use embassy_net::{Runner, Stack};
 use embassy_time::{Duration, Timer};
@@ -10,13 +11,13 @@ use ichor::net::dhcp::Task;
 use ichor::net::lane::Lane;
 use ichor::net::mux::{Divert, Mux, Port};
 use ichor::net::neighbours::Neighbours;
-use ichor::net::nudge::Flows;
+use ichor::net::nudge::{Flows, SHARE_STEP};
 use ichor::net::reload;
 use ichor::net::shelf::Shelf;
 use ichor::net::site::Site;
 use ichor::net::status::{Health, Identity};
 use ichor::{dhcp, net, tftp};
-use ichor_hal_linux::nic::AnyNic;
+use ichor_hal_linux::nic::{AnyNic, LARGE_SEGMENT};
 use ichor_hal_linux::{DataFolder, LogFile, UnixClock};
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -29,12 +30,13 @@ use crate::output::{self, Printer};
 
 /// Bytes of an HTTP response that may be under way, on the first connections of
 /// each stack and on the others: throughput is at most this much per round trip,
-/// and so little is enough where many share the wire.
-const SEND_BUFFER: usize = 512 * 1024;
-const SMALL_SEND_BUFFER: usize = 96 * 1024;
-/// How many connections of each stack have a large buffer: a stack gives the
-/// first socket that is free.
-const LARGE: usize = 8;
+/// and the less is enough where many share the wire.
+const SEND_BUFFER: usize = 8 * LARGE_SEGMENT;
+const SMALL_SEND_BUFFER: usize = 2 * LARGE_SEGMENT;
+const _: () = assert!(LARGE_SEGMENT == SHARE_STEP as usize);
+/// How many connections of each stack have a large buffer. They come first: a
+/// stack takes the first socket that is free.
+const LARGE: usize = 4;
 /// Bytes of HTTP requests that wait to be read.
 const RECEIVE_BUFFER: usize = 4096;
 /// Bytes of TFTP data that may wait for the NIC, per port: a window of the
@@ -125,15 +127,9 @@ pub(crate) async fn run_tftp(
     net::tftp::serve(server, &mut sockets, files, &mut buffer, journal).await
 }
 
-/// Memory of one HTTP connection.
-pub(crate) struct Buffers {
-    receive: &'static mut [u8],
-    send: &'static mut [u8],
-}
-
-/// The memory of the HTTP connections of one stack. Each kind is in one piece,
-/// of which the kernel gives a page when it is first used.
-pub(crate) fn http_buffers() -> impl Iterator<Item = Buffers> {
+/// The sockets of the HTTP connections of one stack. The memory of each kind is
+/// in one piece, of which the kernel gives a page when it is first used.
+pub(crate) fn http_sockets(stack: Stack<'static>) -> impl Iterator<Item = TcpSocket<'static>> {
     let small = STACK_CONNECTIONS - LARGE;
     let receive = vec![0; STACK_CONNECTIONS * RECEIVE_BUFFER].leak();
     let send = vec![0; LARGE * SEND_BUFFER + small * SMALL_SEND_BUFFER].leak();
@@ -144,20 +140,18 @@ pub(crate) fn http_buffers() -> impl Iterator<Item = Buffers> {
     receive
         .chunks_exact_mut(RECEIVE_BUFFER)
         .zip(send)
-        .map(|(receive, send)| Buffers { receive, send })
+        .map(move |(receive, send)| TcpSocket::new(stack, receive, send))
 }
 
 #[embassy_executor::task(pool_size = CONNECTIONS)]
 pub(crate) async fn run_http(
-    stack: Stack<'static>,
+    mut socket: TcpSocket<'static>,
     port: u16,
     site: &'static BoardSite,
     flows: &'static Flows,
-    buffers: Buffers,
 ) -> ! {
-    let Buffers { receive, send } = buffers;
     loop {
-        let visitor = net::http::accept(stack, port, flows, receive, send).await;
+        let visitor = net::http::accept(&mut socket, port, flows).await;
         // What is needed to serve takes 10 KB: nearly all places are empty
         // nearly always.
         Box::pin(visitor.serve(site)).await;

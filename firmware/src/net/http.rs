@@ -39,34 +39,32 @@ pub async fn serve<F: Files, J: Record, C: Answers, U: Updates>(
     receive: &mut [u8],
     send: &mut [u8],
 ) -> ! {
+    let mut socket = TcpSocket::new(stack, receive, send);
     loop {
-        let visitor = accept(stack, port, flows, receive, send).await;
+        let visitor = accept(&mut socket, port, flows).await;
         visitor.serve(site).await;
     }
 }
 
-/// Waits for a connection on `port`.
+/// Waits for a connection on `port`, with a socket that may have served others.
 ///
 /// For boards that have a heap: the future of this one is small, and that of
 /// [`Visitor::serve`] is needed only while somebody is there.
-pub async fn accept<'b>(
-    stack: Stack<'b>,
+pub async fn accept<'s, 'b>(
+    socket: &'s mut TcpSocket<'b>,
     port: u16,
-    flows: &'b Flows,
-    receive: &'b mut [u8],
-    send: &'b mut [u8],
-) -> Visitor<'b> {
-    let mut socket = TcpSocket::new(stack, receive, send);
+    flows: &'s Flows,
+) -> Visitor<'s, 'b> {
     socket.set_nagle_enabled(false);
     socket.set_timeout(Some(ACK_TIMEOUT));
     loop {
-        if socket.accept(port).await.is_err() {
-            // It was opened and broken off at once.
-            socket.abort();
-        } else if let Some(IpEndpoint {
-            addr: IpAddress::Ipv4(ip),
-            port: peer_port,
-        }) = socket.remote_endpoint()
+        // What is left of the last connection.
+        socket.abort();
+        if socket.accept(port).await.is_ok()
+            && let Some(IpEndpoint {
+                addr: IpAddress::Ipv4(ip),
+                port: peer_port,
+            }) = socket.remote_endpoint()
         {
             return Visitor {
                 socket,
@@ -78,13 +76,13 @@ pub async fn accept<'b>(
 }
 
 /// An open connection that nothing was read from yet.
-pub struct Visitor<'s> {
-    socket: TcpSocket<'s>,
+pub struct Visitor<'s, 'b> {
+    socket: &'s mut TcpSocket<'b>,
     peer: SocketAddrV4,
     flows: &'s Flows,
 }
 
-impl Visitor<'_> {
+impl Visitor<'_, '_> {
     /// Answers requests until the connection ends.
     pub async fn serve<F: Files, J: Record, C: Answers, U: Updates>(
         self,
@@ -101,7 +99,7 @@ impl Visitor<'_> {
             conn: Connection::new(Instant::now(), Limits::DEFAULT),
             peer,
             flows,
-            patience: Patience::new(flows.patience(peer)),
+            patience: Patience::new(flows.patience(peer), Instant::now()),
             written: 0,
             acknowledged: 0,
         };
@@ -118,8 +116,8 @@ impl Visitor<'_> {
 struct Broken;
 
 /// One connection with its socket.
-struct Line<'s> {
-    socket: TcpSocket<'s>,
+struct Line<'s, 'b> {
+    socket: &'s mut TcpSocket<'b>,
     conn: Connection<HEAD_LEN>,
     peer: SocketAddrV4,
     flows: &'s Flows,
@@ -130,7 +128,7 @@ struct Line<'s> {
     acknowledged: u64,
 }
 
-impl Line<'_> {
+impl Line<'_, '_> {
     async fn serve<F: Files, J: Record, C: Answers, U: Updates>(
         &mut self,
         site: &Site<'_, F, J, C, U>,
@@ -157,6 +155,7 @@ impl Line<'_> {
                     self.conn.finished(Instant::now());
                 }
                 Progress::Request(request) => {
+                    self.patience.begin(Instant::now());
                     let answer = site.answer(&request, *self.peer.ip(), &mut out).await;
                     // By reference: what is moved into a future takes room in
                     // it twice, for each connection there can be.
@@ -355,7 +354,7 @@ impl Line<'_> {
         let (n, result) = written.await.map_err(|_| Broken)?;
         self.written += n as u64;
         if self.has_progressed() {
-            self.patience.progressed();
+            self.patience.progressed(Instant::now());
         }
         self.conn.progress(Instant::now(), n);
         Ok(result)
@@ -387,7 +386,7 @@ impl Line<'_> {
     /// look.
     fn look_for_progress(&mut self) {
         if self.has_progressed() {
-            self.patience.progressed();
+            self.patience.progressed(Instant::now());
         } else {
             self.flows.stalled(self.peer);
             self.patience.nudged();

@@ -9,6 +9,7 @@ pub mod ndp;
 pub mod neighbours;
 pub mod nudge;
 mod packets;
+mod recent;
 pub mod reload;
 pub mod shelf;
 pub mod site;

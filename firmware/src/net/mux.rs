@@ -29,6 +29,7 @@ use super::lane::Lane;
 use super::ndp;
 use super::neighbours::Neighbours;
 use super::nudge::Flows;
+use super::recent::spread;
 use crate::MacAddr;
 use crate::dhcp::wire::{BOOT_SERVER_PORT, CLIENT_PORT, SERVER_PORT};
 
@@ -262,12 +263,6 @@ impl<'a, D: Driver, const IN: usize, const OUT: usize, const LANES: usize>
         capabilities.max_transmission_unit -= ETHERNET_LEN;
         capabilities
     }
-}
-
-/// Fibonacci hashing: numbers in a row, as addresses of a LAN are, come to lie
-/// apart. The result's low bits are good.
-pub(super) const fn spread(number: u32) -> u32 {
-    number.wrapping_mul(0x9e37_79b1).rotate_left(16)
 }
 
 /// What an IP stack sees of the mux: a NIC without Ethernet.

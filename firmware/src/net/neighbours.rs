@@ -4,14 +4,12 @@ use core::cell::Cell;
 use core::net::Ipv4Addr;
 
 use super::frames::{Arp, FrameRing};
-use super::mux::{DESTINATION, SOURCE, spread};
+use super::mux::{DESTINATION, SOURCE};
+use super::recent::{Entry, Recent};
 use crate::MacAddr;
 
 /// Places for neighbours.
 const PLACES: usize = 2048;
-
-/// Places that an address may be in, one after the other.
-const WINDOW: usize = 8;
 
 /// The hardware address of everybody who sent a packet to us, lately.
 ///
@@ -22,32 +20,20 @@ const WINDOW: usize = 8;
 pub struct Neighbours {
     own: Cell<(Ipv4Addr, Ipv4Addr)>,
     defends: Cell<bool>,
-    known: [Cell<Neighbour>; PLACES],
-    /// Counts the places given away.
-    clock: Cell<u32>,
+    known: Recent<MacAddr, PLACES>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Neighbour {
-    ip: Ipv4Addr,
-    mac: MacAddr,
-    /// What the clock said when it was heard last.
-    heard: u32,
+impl Entry for MacAddr {
+    const NOBODY: Self = Self([0; 6]);
 }
 
 impl Neighbours {
     /// Nobody yet.
     pub const fn new() -> Self {
-        const NOBODY: Neighbour = Neighbour {
-            ip: Ipv4Addr::UNSPECIFIED,
-            mac: MacAddr([0; 6]),
-            heard: 0,
-        };
         Self {
             own: Cell::new((Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED)),
             defends: Cell::new(false),
-            known: [const { Cell::new(NOBODY) }; PLACES],
-            clock: Cell::new(0),
+            known: Recent::new(),
         }
     }
 
@@ -63,40 +49,14 @@ impl Neighbours {
 
     /// The hardware address that `ip` was last heard from.
     pub fn mac_of(&self, ip: Ipv4Addr) -> Option<MacAddr> {
-        let known = self.places(ip).find(|place| place.get().ip == ip);
-        known
-            .map(|place| place.get().mac)
-            .filter(|mac| mac.is_unicast())
-    }
-
-    fn places(&self, ip: Ipv4Addr) -> impl Iterator<Item = &Cell<Neighbour>> {
-        let first = spread(ip.to_bits()) as usize;
-        (first..).take(WINDOW).map(|at| &self.known[at % PLACES])
+        // No machine is called 0.0.0.0, and no key is.
+        let known = !ip.is_unspecified();
+        known.then(|| self.known.get(ip.to_bits().into()))?
     }
 
     fn learn(&self, ip: Ipv4Addr, mac: MacAddr) {
-        if !mac.is_unicast() || ip.is_unspecified() {
-            return;
-        }
-        let clock = self.clock.get();
-        let neighbour = |heard| Neighbour { ip, mac, heard };
-        if let Some(known) = self.places(ip).find(|place| place.get().ip == ip) {
-            known.set(neighbour(clock));
-            return;
-        }
-        // The one not heard from for longest makes room; a free place was
-        // never heard from.
-        let age = |place: &&Cell<Neighbour>| {
-            let Neighbour { ip, heard, .. } = place.get();
-            if ip.is_unspecified() {
-                u32::MAX
-            } else {
-                clock.wrapping_sub(heard)
-            }
-        };
-        if let Some(place) = self.places(ip).max_by_key(age) {
-            self.clock.set(clock.wrapping_add(1));
-            place.set(neighbour(clock.wrapping_add(1)));
+        if mac.is_unicast() && !ip.is_unspecified() {
+            self.known.set(ip.to_bits().into(), mac);
         }
     }
 
@@ -258,19 +218,6 @@ mod tests {
         assert_eq!(sent(&neighbours, Ipv4Addr::BROADCAST).0, MacAddr::BROADCAST);
         let all = Ipv4Addr::new(192, 0, 2, 255);
         assert_eq!(sent(&neighbours, all).0, MacAddr::BROADCAST);
-    }
-
-    #[test]
-    fn who_talks_is_not_forgotten_for_those_who_did() {
-        let neighbours = neighbours();
-        let (steady, mac) = machine(1);
-        for n in 2..20_000 {
-            hear(&neighbours, steady, mac);
-            let (other, other_mac) = machine(n);
-            hear(&neighbours, other, other_mac);
-            assert_eq!(neighbours.mac_of(other), Some(other_mac));
-            assert_eq!(neighbours.mac_of(steady), Some(mac));
-        }
     }
 
     #[test]

@@ -30,11 +30,10 @@ use smoltcp::wire::{
     IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
 };
 
-use super::mux::spread;
 use super::packets::PacketQueue;
+use super::recent::{Entry, Recent};
 
-/// Connections that are remembered; one is found by its peer's address and
-/// port, and a later one takes an older one's place.
+/// Connections that are remembered, found by their peer's address and port.
 const FLOWS: usize = 4096;
 
 /// Bytes of nudges under way: each takes four packets of 44 bytes.
@@ -56,10 +55,14 @@ const SEGMENT: u32 = 1460;
 const CONGESTION_WINDOW: (u32, u32) = (8 * SEGMENT, 1 << 20);
 
 /// Bytes that may be under way on all connections together, and the least and
-/// most on one of them. One alone is the faster the more it is, up to here; a
-/// few frames of 64 KiB are enough to keep a LAN busy.
+/// most on one of them: a whole number of the largest segments that a NIC cuts
+/// up, or every few of them would be a short one. One connection alone is the
+/// faster the more it has under way, up to here.
 const SHARED_WINDOW: u32 = 8 << 20;
-const SHARE: (u32, u32) = (96 * 1024, 512 * 1024);
+const SHARE: (u32, u32) = (2 * SHARE_STEP, 8 * SHARE_STEP);
+
+/// Bytes of the largest segments there are.
+pub const SHARE_STEP: u32 = 60 * 1024;
 
 /// The least time without progress that is taken for a loss. A peer delays
 /// its ACKs by up to 40 ms, an emulated machine more.
@@ -75,7 +78,7 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// What the peers of TCP connections said last.
 pub struct Flows {
-    known: [Cell<Flow>; FLOWS],
+    known: Recent<Flow, FLOWS>,
     packets: PacketQueue<NUDGES>,
     /// How many connections are open.
     open: Cell<u32>,
@@ -111,38 +114,43 @@ struct Flow {
     threshold: u32,
 }
 
+impl Entry for Flow {
+    // All zero bits.
+    const NOBODY: Self = Self {
+        peer: SocketAddrV4::new(core::net::Ipv4Addr::UNSPECIFIED, 0),
+        local: SocketAddrV4::new(core::net::Ipv4Addr::UNSPECIFIED, 0),
+        seq: TcpSeqNumber(0),
+        ack: TcpSeqNumber(0),
+        window: 0,
+        told: 0,
+        opened: None,
+        round_trip: Duration::from_ticks(0),
+        scale: 0,
+        duplicates: 0,
+        resent_from: TcpSeqNumber(0),
+        recovered_at: TcpSeqNumber(0),
+        congestion_window: 0,
+        threshold: 0,
+    };
+}
+
 impl Flows {
     /// No connection yet.
     pub const fn new() -> Self {
-        const NOWHERE: SocketAddrV4 = SocketAddrV4::new(core::net::Ipv4Addr::UNSPECIFIED, 0);
-        const NONE: Flow = Flow {
-            peer: NOWHERE,
-            local: NOWHERE,
-            seq: TcpSeqNumber(0),
-            ack: TcpSeqNumber(0),
-            window: 0,
-            told: 0,
-            opened: None,
-            round_trip: Duration::from_ticks(0),
-            scale: 0,
-            duplicates: 0,
-            resent_from: TcpSeqNumber(0),
-            recovered_at: TcpSeqNumber(0),
-            congestion_window: 0,
-            threshold: 0,
-        };
-        // All zero bits, so that a static takes no room in a board's image.
         Self {
-            known: [const { Cell::new(NONE) }; FLOWS],
+            known: Recent::new(),
             packets: PacketQueue::new(),
             open: Cell::new(0),
             runner: core::cell::RefCell::new(WakerRegistration::new()),
         }
     }
 
-    fn place(&self, peer: SocketAddrV4) -> &Cell<Flow> {
-        let hash = spread(peer.ip().to_bits() ^ u32::from(peer.port()).rotate_left(16));
-        &self.known[hash as usize % FLOWS]
+    fn get(&self, peer: SocketAddrV4) -> Option<Flow> {
+        self.known.get(key(peer))
+    }
+
+    fn set(&self, flow: Flow) {
+        self.known.set(key(flow.peer), flow);
     }
 
     /// Counts a connection as open until the guard is dropped.
@@ -153,7 +161,8 @@ impl Flows {
 
     /// Bytes that may be under way on each connection.
     fn share(&self) -> u32 {
-        (SHARED_WINDOW / self.open.get().max(1)).clamp(SHARE.0, SHARE.1)
+        let share = SHARED_WINDOW / self.open.get().max(1);
+        (share / SHARE_STEP * SHARE_STEP).clamp(SHARE.0, SHARE.1)
     }
 
     /// Notes what an IPv4 packet with a TCP segment says, and keeps the window
@@ -163,20 +172,18 @@ impl Flows {
         let Some((seen, control)) = Flow::of(packet) else {
             return;
         };
-        let place = self.place(seen.peer);
-        let known = place.get();
         if control == TcpControl::Syn {
-            place.set(Flow {
+            self.set(Flow {
                 opened: Some(Instant::now()),
                 ..seen
             });
             return;
         }
-        if known.peer != seen.peer || known.local != seen.local {
+        let known = self.get(seen.peer);
+        let Some(mut flow) = known.filter(|known| known.local == seen.local) else {
             // Its window scale is not known: hands off.
             return;
-        }
-        let mut flow = known;
+        };
         if let Some(opened) = flow.opened.take() {
             // The end of the handshake: from here on there are ACKs to compare.
             flow.round_trip = Instant::now().saturating_duration_since(opened);
@@ -216,7 +223,7 @@ impl Flows {
         if flow.told != seen.window {
             set_window(packet, flow.told);
         }
-        place.set(flow);
+        self.set(flow);
         if lost {
             self.nudge(seen.peer);
         }
@@ -224,11 +231,9 @@ impl Flows {
 
     /// The peer has missed something, and too few ACKs came to show it.
     pub fn stalled(&self, peer: SocketAddrV4) {
-        let place = self.place(peer);
-        let mut flow = place.get();
-        if flow.peer == peer {
+        if let Some(mut flow) = self.get(peer) {
             flow.lost();
-            place.set(flow);
+            self.set(flow);
             self.nudge(peer);
         }
     }
@@ -236,8 +241,9 @@ impl Flows {
     /// Tells the stack again what `peer` said last, unless that was to send
     /// nothing.
     fn nudge(&self, peer: SocketAddrV4) {
-        let place = self.place(peer);
-        let mut flow = place.get();
+        let Some(mut flow) = self.get(peer) else {
+            return;
+        };
         let window = flow.bounded_window(self.share());
         if window < 2 {
             return;
@@ -248,7 +254,7 @@ impl Flows {
         } else {
             window
         };
-        place.set(flow);
+        self.set(flow);
         let ack = flow.emit_ack();
         for _ in 0..=DUPLICATES {
             self.packets.push(&ack);
@@ -258,13 +264,10 @@ impl Flows {
 
     /// How long to wait for progress before the first nudge.
     pub fn patience(&self, peer: SocketAddrV4) -> Duration {
-        let flow = self.place(peer).get();
-        let round_trips = if flow.peer == peer {
-            flow.round_trip * 3
-        } else {
-            MIN_WAIT
-        };
-        round_trips.clamp(MIN_WAIT, MAX_FIRST_WAIT)
+        let round_trips = self.get(peer).map(|flow| flow.round_trip * 3);
+        round_trips
+            .unwrap_or(MIN_WAIT)
+            .clamp(MIN_WAIT, MAX_FIRST_WAIT)
     }
 
     /// Whether a packet waits for the stack; has the mux woken when one does.
@@ -283,6 +286,11 @@ impl Default for Flows {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A peer in [`Flows::known`]; 0 for none.
+fn key(peer: SocketAddrV4) -> u64 {
+    u64::from(peer.ip().to_bits()) << 16 | u64::from(peer.port())
 }
 
 /// An open connection.
@@ -316,27 +324,57 @@ fn set_window(packet: &mut [u8], window: u16) {
     segment[16..18].copy_from_slice(&checksum.to_be_bytes());
 }
 
-/// The time to wait for progress, longer after each nudge without any.
+/// The time to wait for progress: twice what it took lately, and longer after
+/// each nudge.
+///
+/// With a thousand connections at work each of them stands still for longer
+/// than it takes to repair a loss on an idle network. What was nudged in vain is
+/// sent twice.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     first: Duration,
     now: Duration,
+    /// The longest pause, of which an eighth is forgotten with each.
+    pause: Duration,
+    /// When there was progress last.
+    since: Instant,
+    /// Whether there was a nudge since: then it is not known how long the pause
+    /// would have been (Karn's algorithm, RFC 6298 §3).
+    nudged: bool,
 }
 
 impl Patience {
-    pub(super) fn new(first: Duration) -> Self {
-        Self { first, now: first }
+    /// With `first` until more is known.
+    pub(super) fn new(first: Duration, now: Instant) -> Self {
+        Self {
+            first,
+            now: first,
+            pause: Duration::from_ticks(0),
+            since: now,
+            nudged: false,
+        }
     }
 
     pub(super) fn wait(self) -> Duration {
         self.now
     }
 
-    pub(super) fn progressed(&mut self) {
-        self.now = self.first;
+    /// Something is under way again after a time when nothing was.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.since = now;
+    }
+
+    pub(super) fn progressed(&mut self, now: Instant) {
+        let pause = now.saturating_duration_since(self.since);
+        self.since = now;
+        if !core::mem::take(&mut self.nudged) {
+            self.pause = pause.max(self.pause - self.pause / 8);
+            self.now = (self.pause * 2).clamp(self.first, MAX_WAIT);
+        }
     }
 
     pub(super) fn nudged(&mut self) {
+        self.nudged = true;
         self.now = (self.now * 2).min(MAX_WAIT);
     }
 }
@@ -606,8 +644,10 @@ mod tests {
         assert_eq!(window(1000), SHARE.1);
         let mut open: Vec<_> = (0..16).map(|_| flows.enter()).collect();
         assert_eq!(window(2000), SHARE.1);
-        open.extend((16..64).map(|_| flows.enter()));
-        assert_eq!(window(3000), SHARED_WINDOW / 64);
+        open.extend((16..32).map(|_| flows.enter()));
+        assert_eq!(window(2500), 4 * SHARE_STEP);
+        open.extend((32..64).map(|_| flows.enter()));
+        assert_eq!(window(3000), SHARE.0);
         open.extend((64..1024).map(|_| flows.enter()));
         assert_eq!(window(4000), SHARE.0);
         drop(open);
@@ -640,12 +680,42 @@ mod tests {
 
     #[test]
     fn patience_grows_and_comes_back() {
-        let mut patience = Patience::new(MIN_WAIT);
+        let start = Instant::from_secs(1);
+        let mut patience = Patience::new(MIN_WAIT, start);
         for _ in 0..10 {
             patience.nudged();
         }
         assert_eq!(patience.wait(), MAX_WAIT);
-        patience.progressed();
+        // This was the nudges' doing.
+        patience.progressed(start);
+        assert_eq!(patience.wait(), MAX_WAIT);
+        patience.progressed(start);
+        assert_eq!(patience.wait(), MIN_WAIT);
+    }
+
+    #[test]
+    fn patience_is_as_long_as_pauses_are() {
+        let mut now = Instant::from_secs(1);
+        let mut patience = Patience::new(MIN_WAIT, now);
+        let mut pause = |patience: &mut Patience, ms| {
+            now += Duration::from_millis(ms);
+            patience.progressed(now);
+            patience.wait().as_millis()
+        };
+        assert_eq!(pause(&mut patience, 1), MIN_WAIT.as_millis());
+        assert_eq!(pause(&mut patience, 300), 600);
+        // It is forgotten little by little.
+        let after: Vec<u64> = (0..25).map(|_| pause(&mut patience, 1)).collect();
+        assert!(
+            after[0] > 500 && after[24] == MIN_WAIT.as_millis(),
+            "{after:?}"
+        );
+        assert_eq!(pause(&mut patience, 60_000), MAX_WAIT.as_millis());
+        // A time when nothing was to be sent is no pause.
+        let mut patience = Patience::new(MIN_WAIT, now);
+        now += Duration::from_secs(5);
+        patience.begin(now);
+        patience.progressed(now + Duration::from_millis(1));
         assert_eq!(patience.wait(), MIN_WAIT);
     }
 }

@@ -11,7 +11,7 @@ use crate::journal::{DETAIL_LEN, Record, Stage};
 use crate::net::site::Site;
 use crate::update::{self, Upload};
 
-impl Line<'_> {
+impl Line<'_, '_> {
     /// Reads an update that was accepted, has it put in its place and tells
     /// the sender what became of it.
     pub(super) async fn receive_upload<F, J: Record, C, U: Updates>(

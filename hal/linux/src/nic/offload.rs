@@ -12,11 +12,13 @@
 //! option of SYN segments is rewritten on the way: incoming ones announce a
 //! large MSS in place of a full-sized one, outgoing ones the real one.
 
+use super::LARGE_SEGMENT;
+
 /// Bytes of a `virtio_net_hdr`, native byte order.
 pub(super) const HEADER: usize = 10;
 
-/// The MTU that the stack sees: below the 65,535 bytes of an IPv4 packet.
-pub(super) const LARGE_MTU: usize = 64_000;
+/// The MTU that the stack sees.
+pub(super) const LARGE_MTU: usize = LARGE_SEGMENT + IP_AND_TCP;
 
 /// Bytes of an Ethernet header.
 pub(super) const ETHERNET: usize = 14;
@@ -65,7 +67,7 @@ pub(super) fn receive(header: &[u8; HEADER], frame: &mut [u8], mtu: usize) -> bo
         let full_sized = mtu - IP_AND_TCP;
         segment.rewrite_mss(frame, |mss| {
             if usize::from(mss) >= full_sized {
-                (LARGE_MTU - IP_AND_TCP) as u16
+                LARGE_SEGMENT as u16
             } else {
                 // Cut to what this peer takes, so never cut again.
                 mss
@@ -292,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_full_sized_mss_is_lifted_and_a_smaller_one_is_kept() {
-        let large = (LARGE_MTU - IP_AND_TCP) as u16;
+        let large = LARGE_SEGMENT as u16;
         for (options, want) in [
             (&[2, 4, 0x05, 0xb4][..], large),         // 1460
             (&[1, 2, 4, 0x05, 0xb4, 0, 0, 0], large), // at an odd place
