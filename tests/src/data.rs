@@ -36,6 +36,16 @@ pub struct DataFolder {
     server: Ipv4Addr,
 }
 
+/// Makes the folder of a matchbox that knows no machine: without these two,
+/// ichor complains.
+pub fn create_empty(path: &Path) -> Result<()> {
+    for part in ["groups", "profiles"] {
+        let part = path.join(part);
+        fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
+    }
+    Ok(())
+}
+
 impl DataFolder {
     /// Makes the folder at `path` for a server at `server` with the default
     /// ports. Machines that are not in `nodes` get the default group.

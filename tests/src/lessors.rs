@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::clients::{Clients, Load};
+use crate::data;
 use crate::ichor::Settings;
 use crate::netns::Netns;
+use crate::peers;
 use crate::priority;
 use crate::service::Service;
 use crate::tools::Tools;
@@ -136,11 +138,7 @@ impl Ground {
             pool: Some(POOL.join("-")),
             more,
         };
-        for part in ["groups", "profiles"] {
-            let part = settings.data.join(part);
-            fs::create_dir_all(&part)
-                .with_context(|| format!("cannot create {}", part.display()))?;
-        }
+        data::create_empty(&settings.data)?;
         settings.apply(&mut ichor)?;
         Ok(ichor)
     }
@@ -172,14 +170,11 @@ impl Ground {
     }
 
     fn dnsmasq(&self, folder: &Path) -> Result<Command> {
-        let mut dnsmasq = self.tools.command("dnsmasq")?;
+        let mut dnsmasq = peers::dnsmasq(&self.tools)?;
         let [first, last] = POOL;
         let leases = folder.join("leases");
         dnsmasq
-            .args(["--keep-in-foreground", "--conf-file=/dev/null"])
-            .args(["--log-facility=-", "--quiet-dhcp", "--user=root"])
-            .args(["--pid-file=", "--port=0", "--interface=eth0"])
-            .args(["--bind-interfaces", "--dhcp-authoritative", "--no-ping"])
+            .args(["--quiet-dhcp", "--dhcp-authoritative", "--no-ping"])
             .arg(format!("--dhcp-range={first},{last},{LEASE}"))
             .arg(format!("--dhcp-lease-max={CLIENTS}"))
             .arg(format!("--dhcp-leasefile={}", leases.display()));

@@ -36,11 +36,9 @@ impl Peers {
     ) -> Result<Self> {
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
-        let mut dnsmasq = tools.command("dnsmasq")?;
+        let mut dnsmasq = dnsmasq(tools)?;
         dnsmasq
-            .args(["--keep-in-foreground", "--log-facility=-", "--log-dhcp"])
-            .args(["--conf-file=/dev/null", "--user=root", "--pid-file="])
-            .args(["--port=0", "--interface=eth0", "--bind-interfaces"])
+            .arg("--log-dhcp")
             .args(["--dhcp-authoritative", "--dhcp-range=192.0.2.50,192.0.2.99"])
             .args(["--enable-tftp", "--dhcp-match=set:ipxe,175"])
             // Tells iPXE not to wait for a proxyDHCP server.
@@ -94,6 +92,17 @@ fn write_answers(data: &DataFolder, nodes: &[Node], folder: &Path) -> Result<()>
         write(&path, &DataFolder::config_of(node))?;
     }
     Ok(())
+}
+
+/// dnsmasq in the foreground of `eth0`'s namespace, without any configuration of
+/// the machine and without DNS.
+pub(crate) fn dnsmasq(tools: &Tools) -> Result<Command> {
+    let mut dnsmasq = tools.command("dnsmasq")?;
+    dnsmasq
+        .args(["--keep-in-foreground", "--log-facility=-"])
+        .args(["--conf-file=/dev/null", "--user=root", "--pid-file="])
+        .args(["--port=0", "--interface=eth0", "--bind-interfaces"]);
+    Ok(dnsmasq)
 }
 
 /// nginx as one process, which ends when it is told to. It listens on port 8080

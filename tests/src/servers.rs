@@ -96,12 +96,8 @@ impl Server {
             Self::Ichor => return self.ichor(ground),
             Self::Nginx => return peers::nginx(tools, HOST, (data, data), &ground.folder),
             Self::Dnsmasq => {
-                let mut dnsmasq = tools.command("dnsmasq")?;
-                dnsmasq
-                    .args(["--keep-in-foreground", "--log-facility=-"])
-                    .args(["--conf-file=/dev/null", "--user=root", "--pid-file="])
-                    .args(["--port=0", "--interface=eth0", "--bind-interfaces"])
-                    .args(["--enable-tftp", "--tftp-root"]);
+                let mut dnsmasq = peers::dnsmasq(tools)?;
+                dnsmasq.args(["--enable-tftp", "--tftp-root"]);
                 dnsmasq
             }
             Self::Atftpd => {

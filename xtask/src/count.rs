@@ -13,13 +13,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use ichor_lab::lab;
 use ichor_lab::tools::{Set, Tools};
 use serde_json::{Map, Value, json};
 
-use crate::{cargo, workspace};
+use crate::steps::said;
+use crate::{cargo, machine};
 
 /// What to compare with.
 #[derive(Debug, Args)]
@@ -167,27 +168,17 @@ impl Counter {
     }
 
     fn conditions(&self) -> Result<Conditions> {
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let processor = cpuinfo
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-            .map_or("unknown", |(_, model)| model);
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let git = said(
-            Command::new("git")
-                .args(["describe", "--always", "--dirty", "--abbrev=12"])
-                .current_dir(workspace()),
-        );
-        // A copy without history can be counted, too.
-        let commit = git.unwrap_or_else(|_| "unknown".to_owned());
+        let (commit, dirty) = machine::commit();
+        let changes = if dirty { " and changes" } else { "" };
         Ok([
-            ("processor", processor.to_owned()),
+            ("processor", machine::processor()),
             ("rustc", said(Command::new(rustc).arg("--version"))?),
             (
                 "valgrind",
                 said(self.tools.command("valgrind")?.arg("--version"))?,
             ),
-            ("commit", commit),
+            ("commit", commit + changes),
         ]
         .map(|(what, value)| (what.to_owned(), value.trim().to_owned()))
         .into())
@@ -219,17 +210,6 @@ fn executable(messages: &str) -> Option<PathBuf> {
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["target"]["name"] == LOOPS)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-}
-
-/// What a program prints, if it ends well.
-fn said(command: &mut Command) -> Result<String> {
-    let output = command.output();
-    let output = output.with_context(|| format!("cannot run {command:?}"))?;
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        bail!("{command:?} failed: {}", errors.trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The counts for people, beside those from before.

@@ -10,6 +10,7 @@ mod demo;
 mod firmware;
 mod hil;
 mod kernel;
+mod machine;
 mod push;
 mod steps;
 mod test;

@@ -29,7 +29,7 @@ use ichor_hal_linux::{
 };
 
 use crate::board::Board;
-use crate::capacity::{BoardCatalog, SOCKETS, STACKS, TFTP_PORTS};
+use crate::capacity::{BoardCatalog, STACK_CONNECTIONS, STACKS, TFTP_PORTS};
 use crate::cli::Serve;
 use crate::failure::{Failure, Kind};
 use crate::output::Printer;
@@ -271,9 +271,10 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
     spawner.spawn(run_mux(mux).map_err(full)?);
     let mut stacks = Vec::with_capacity(STACKS);
     for port in mux.ports() {
-        let resources: &mut StackResources<SOCKETS> = Box::leak(Box::new(StackResources::new()));
+        let resources = StackResources::<STACK_CONNECTIONS>::new();
         let config = embassy_net::Config::ipv4_static(static_config.clone());
-        let (stack, runner) = embassy_net::new(port, config, resources, entropy.seed());
+        let (stack, runner) =
+            embassy_net::new(port, config, Box::leak(Box::new(resources)), entropy.seed());
         spawner.spawn(run_stack(runner).map_err(full)?);
         stacks.push(stack);
     }

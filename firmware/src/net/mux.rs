@@ -27,7 +27,7 @@ use embassy_sync::waitqueue::WakerRegistration;
 use super::frames::{Arp, ETHERNET_LEN, FrameRing};
 use super::lane::Lane;
 use super::ndp;
-use super::neighbours::Neighbours;
+use super::neighbours::{Neighbours, address};
 use super::nudge::Flows;
 use super::recent::spread;
 use crate::MacAddr;
@@ -246,11 +246,12 @@ impl<'a, D: Driver, const IN: usize, const OUT: usize, const LANES: usize>
             [only] => only,
             [_, lanes @ ..] => {
                 let header = packet.first().map_or(0, |byte| usize::from(byte & 0xf) * 4);
-                let port = packet.get(header..header + 2).unwrap_or_default();
-                let address = packet.get(SOURCE).unwrap_or_default();
-                let hash = address.iter().chain(port).fold(0, |hash: u32, byte| {
-                    hash << 8 ^ hash >> 24 ^ u32::from(*byte)
-                });
+                let port = match packet.get(header..) {
+                    Some(&[high, low, ..]) => u16::from_be_bytes([high, low]),
+                    _ => 0,
+                };
+                let address = address(packet, SOURCE).map_or(0, |address| address.to_bits());
+                let hash = address ^ u32::from(port).rotate_left(16);
                 &lanes[spread(hash) as usize % lanes.len()]
             }
         };

@@ -145,7 +145,7 @@ impl Default for Neighbours {
 }
 
 /// An address of an IPv4 packet.
-fn address(packet: &[u8], at: core::ops::Range<usize>) -> Option<Ipv4Addr> {
+pub(super) fn address(packet: &[u8], at: core::ops::Range<usize>) -> Option<Ipv4Addr> {
     let octets: [u8; 4] = packet.get(at)?.try_into().ok()?;
     Some(octets.into())
 }

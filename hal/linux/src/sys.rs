@@ -4,8 +4,9 @@
 use std::io;
 use std::mem::{size_of, size_of_val};
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 /// `setsockopt` with a plain value.
@@ -173,11 +174,14 @@ fn interface_ioctl(
     Ok(request.data)
 }
 
-/// Attaches a TUN/TAP descriptor to the device of this name, with `IFF_*`
-/// flags.
-pub(crate) fn attach_tap(fd: impl AsFd, name: &str, flags: i32) -> io::Result<()> {
-    let flags = (flags as u16).to_ne_bytes();
-    interface_ioctl(fd, libc::TUNSETIFF as libc::c_ulong, name, &flags).map(drop)
+/// Attaches to the TAP device of this name, which is made if it is not there.
+/// Its frames come as they are, but for what `IFF_*` flags in `more` say.
+pub(crate) fn open_tap(name: &str, more: i32) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let device = rustix::fs::open("/dev/net/tun", flags, Mode::empty())?;
+    let kind = ((libc::IFF_TAP | libc::IFF_NO_PI | more) as u16).to_ne_bytes();
+    interface_ioctl(&device, libc::TUNSETIFF as libc::c_ulong, name, &kind)?;
+    Ok(device)
 }
 
 /// Sets what a TAP device may hand over unfinished, as `TUN_F_*` flags.

@@ -2,9 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
-
-use rustix::fs::{Mode, OFlags};
 
 use crate::sys;
 
@@ -15,8 +12,5 @@ use crate::sys;
 ///
 /// [`nic::AnyNic`](crate::nic::AnyNic) is what a stack wants.
 pub fn open_tap(name: &str) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let device = rustix::fs::open(Path::new("/dev/net/tun"), flags, Mode::empty())?;
-    sys::attach_tap(&device, name, libc::IFF_TAP | libc::IFF_NO_PI)?;
-    Ok(device.into())
+    sys::open_tap(name, 0).map(File::from)
 }

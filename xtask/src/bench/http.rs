@@ -6,18 +6,12 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use ichor_lab::link::Offloads;
 use ichor_lab::servers::Running;
-use ichor_lab::tools::Set;
 
 use super::row::{Bar, Bench, Needs, Of, Rig, Row, Sample, Unit};
-use super::wire::{Transfer, Wire, Work, finish, metered, times, transfers};
+use super::wire::{Transfer, Wire, Work, metered, times, transfers};
+use crate::steps::said;
 
-const NEEDS: Needs = Needs {
-    root: true,
-    sets: &[Set::Clients, Set::Peers, Set::Load],
-    programs: &["nginx", "curl"],
-    slow: false,
-    once: false,
-};
+const NEEDS: Needs = Needs::of_wire(&["nginx", "curl"]);
 const BOTH: &[&str] = &["ichor", "nginx"];
 /// What many streams are compared with, beside nginx. nginx' own shows how much of
 /// the difference is the client's, which has them all at its end.
@@ -302,7 +296,7 @@ impl Rig for Crowd {
                 .arg("--script")
                 .arg(&self.script)
                 .arg(running.server.url("http", SMALL));
-            let printed = finish(&mut wrk)?;
+            let printed = said(&mut wrk)?;
             let (requests, rate) =
                 wrk_result(&printed).with_context(|| format!("wrk printed:\n{printed}"))?;
             Ok(of_requests(requests, rate))

@@ -12,18 +12,11 @@ use ichor_lab::checksum::sha256;
 use ichor_lab::faults::Fault;
 use ichor_lab::link::Link;
 use ichor_lab::servers::{Ground, Running, Server, write_files};
-use ichor_lab::tools::Set;
 
 use super::row::{Bar, Bench, Needs, Rig, Row, Sample, Unit};
 use super::wire::{SMALL, Work, ground, metered};
 
-const NEEDS: Needs = Needs {
-    root: true,
-    sets: &[Set::Clients, Set::Peers, Set::Load],
-    programs: &["nginx", "atftpd", "curl", "atftp"],
-    slow: false,
-    once: false,
-};
+const NEEDS: Needs = Needs::of_wire(&["nginx", "atftpd", "curl", "atftp"]);
 /// Where the peer waits five seconds for each loss.
 const SLOW: Needs = Needs {
     slow: true,

@@ -3,18 +3,11 @@
 use anyhow::Result;
 use ichor_lab::crowd::Crowd;
 use ichor_lab::servers::{Server, write_files};
-use ichor_lab::tools::Set;
 
 use super::row::{Bar, Bench, Meter, Needs, Of, Rig, Row, Sample, Unit};
 use super::wire::{Work, ground};
 
-const NEEDS: Needs = Needs {
-    root: true,
-    sets: &[Set::Clients, Set::Peers, Set::Load],
-    programs: &["nginx", "curl"],
-    slow: false,
-    once: false,
-};
+const NEEDS: Needs = Needs::of_wire(&["nginx", "curl"]);
 /// A hundred gigabytes for each contender take minutes.
 const LARGE: Needs = Needs {
     slow: true,

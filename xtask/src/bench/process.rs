@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use ichor_lab::link::Offloads;
 use ichor_lab::servers::Server;
-use ichor_lab::tools::Set;
 use ichor_lab::usage::{Memory, proportional_memory};
 
 use super::row::{Bar, Bench, MIB, Needs, Of, Rig, Row, Sample, Unit};
@@ -18,13 +17,7 @@ use super::wire::{SMALL, Wire};
 use crate::build::bastion_for_arm64;
 use crate::cross::{Compiler, Target};
 
-const NEEDS: Needs = Needs {
-    root: true,
-    sets: &[Set::Clients, Set::Peers, Set::Load],
-    programs: &["nginx"],
-    slow: false,
-    once: false,
-};
+const NEEDS: Needs = Needs::of_wire(&["nginx"]);
 
 pub(super) static ROWS: &[Row] = &[
     Row {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::row::{Bench, Limit, MIB, Of, Sample, Taken};
 use super::summary::{median, spread};
-use crate::workspace;
+use crate::machine;
 
 /// What was measured on, and with what.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,11 +31,6 @@ impl Conditions {
     /// Those of this machine; `programs` are asked for their versions.
     pub(super) fn now(bench: &Bench, programs: &[&str]) -> Result<Self> {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let cpuinfo = read("/proc/cpuinfo");
-        let model = cpuinfo
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-            .map_or("unknown processor", |(_, model)| model);
         let meminfo = read("/proc/meminfo");
         let memory = meminfo
             .lines()
@@ -48,22 +43,15 @@ impl Conditions {
         for program in programs {
             versions.push(((*program).to_owned(), version(&bench.tools, program)?));
         }
-        let git = |arguments: &[&str]| {
-            let output = Command::new("git")
-                .args(arguments)
-                .current_dir(workspace())
-                .output();
-            let output = output.ok().filter(|output| output.status.success());
-            output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        };
+        let (commit, dirty) = machine::commit();
         Ok(Self {
-            processor: model.to_owned(),
+            processor: machine::processor(),
             cores: std::thread::available_parallelism()?.get(),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             memory: memory.unwrap_or(0) * 1024,
             versions,
-            commit: git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".to_owned()),
-            dirty: git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty()),
+            commit,
+            dirty,
         })
     }
 

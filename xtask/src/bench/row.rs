@@ -45,6 +45,19 @@ pub(crate) struct Needs {
     pub once: bool,
 }
 
+impl Needs {
+    /// Those of servers and clients at the two ends of a cable.
+    pub(crate) const fn of_wire(programs: &'static [&'static str]) -> Self {
+        Self {
+            root: true,
+            sets: &[Set::Clients, Set::Peers, Set::Load],
+            programs,
+            slow: false,
+            once: false,
+        }
+    }
+}
+
 /// What a row has set up. Dropping it takes it down.
 pub(crate) trait Rig {
     /// Measures `contender` once, by itself: no other may run meanwhile. `run`

@@ -10,20 +10,14 @@ use ichor_lab::servers::{Running, Server};
 use ichor_lab::tools::Set;
 
 use super::row::{Bar, Bench, Needs, Of, Rig, Row, Sample, Unit};
-use super::wire::{Wire, Work, finish, metered, times, transfers};
+use super::wire::{Wire, Work, metered, times, transfers};
+use crate::steps::said;
 
 const NEEDS: Needs = Needs {
-    root: true,
     sets: &[Set::Clients, Set::Peers, Set::TftpdHpa, Set::Load],
-    programs: &["dnsmasq", "atftpd", "tftpd-hpa", "curl"],
-    slow: false,
-    once: false,
+    ..Needs::of_wire(&["dnsmasq", "atftpd", "tftpd-hpa", "curl"])
 };
-const WINDOW_NEEDS: Needs = Needs {
-    sets: &[Set::Clients, Set::Peers, Set::Load],
-    programs: &["atftpd", "atftp"],
-    ..NEEDS
-};
+const WINDOW_NEEDS: Needs = Needs::of_wire(&["atftpd", "atftp"]);
 const ALL: &[&str] = &["ichor", "dnsmasq", "atftpd", "tftpd-hpa"];
 /// Those that know windows (RFC 7440).
 const WITH_WINDOWS: &[&str] = &["ichor", "atftpd"];
@@ -142,7 +136,7 @@ impl Tftp {
         for _ in 0..count {
             let mut atftp = self.atftp(running, window, nowhere)?;
             let started = Instant::now();
-            finish(&mut atftp)?;
+            said(&mut atftp)?;
             seconds += started.elapsed().as_secs_f64();
         }
         Ok(seconds)

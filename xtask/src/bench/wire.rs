@@ -2,14 +2,16 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use ichor_lab::checksum::sha256;
+use ichor_lab::data::create_empty;
 use ichor_lab::link::{Link, Offloads};
 use ichor_lab::servers::{Ground, Running, Server, write_files};
 
 use super::row::{Bench, Meter, Sample};
+use crate::steps::said;
 
 const GB: f64 = 1e9;
 const MB: f64 = 1e6;
@@ -33,12 +35,9 @@ pub(super) fn ground(bench: &Bench) -> Result<Ground> {
         data: bench.folder.join("data"),
         folder: bench.folder.join("servers"),
     };
-    // A matchbox folder without these two is complained about.
-    let [groups, profiles] = ["groups", "profiles"].map(|part| ground.data.join(part));
-    for folder in [&ground.folder, &groups, &profiles] {
-        fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
-    }
+    fs::create_dir_all(&ground.folder)
+        .with_context(|| format!("cannot create {}", ground.folder.display()))?;
+    create_empty(&ground.data)?;
     write_files(&ground.data, SMALL, 1, 512)?;
     Ok(ground)
 }
@@ -102,7 +101,7 @@ impl Wire {
         for contender in contenders {
             let running = self.start(contender)?;
             let last_words = || format!("{contender}'s last words:\n{}", running.last_words());
-            finish(&mut fetch(&running, &fetched)?).with_context(last_words)?;
+            said(&mut fetch(&running, &fetched)?).with_context(last_words)?;
             ensure!(
                 sum(&fetched)? == want,
                 "{contender} serves {file} wrong; {}",
@@ -134,23 +133,9 @@ pub(super) struct Transfer {
     pub bytes: u64,
 }
 
-/// Runs a client to its end; what it printed.
-pub(super) fn finish(client: &mut Command) -> Result<String> {
-    let output = client.stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("cannot run {client:?}"))?;
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(
-        output.status.success(),
-        "{client:?} ended with {}: {}{printed}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(printed)
-}
-
 /// Runs a [`Wire::curl`] to its end. Every transfer must bring `bytes`.
 pub(super) fn transfers(curl: &mut Command, bytes: usize) -> Result<Vec<Transfer>> {
-    let printed = finish(curl)?;
+    let printed = said(curl)?;
     let transfers: Option<Vec<Transfer>> = printed.lines().map(transfer).collect();
     let transfers = transfers.with_context(|| format!("curl printed {printed:?}"))?;
     let short = transfers.iter().find(|it| it.bytes != bytes as u64);

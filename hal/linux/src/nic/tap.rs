@@ -1,10 +1,8 @@
 //! A TAP device: an interface whose other end is the stack.
 
-use std::path::Path;
 use std::task::Context;
 
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::frames::{FrameQueue, RxFrame, TxFrame};
@@ -50,11 +48,7 @@ impl TapNic {
             Errno::BUSY => OpenError::TapInUse { name: name.into() },
             errno => OpenError::errno(doing())(errno),
         };
-        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let device = rustix::fs::open(Path::new("/dev/net/tun"), flags, Mode::empty())
-            .map_err(no_permission)?;
-        let kind = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
-        sys::attach_tap(&device, name, kind).map_err(|error| {
+        let device = sys::open_tap(name, libc::IFF_VNET_HDR).map_err(|error| {
             no_permission(
                 error
                     .raw_os_error()
