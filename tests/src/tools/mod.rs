@@ -213,7 +213,14 @@ impl Tools {
     }
 
     fn is_ready(&self, spec: &Spec, distribution: &Distribution) -> bool {
+        // What the machine had is not unpacked, and may be gone by now.
+        let root = self.set_folder(spec).join("root");
+        let is_there = |program| program_under(&root, program).or_else(|| on_path(program));
         Manifest::read(&self.manifest_path(spec)).satisfies(&wanted_line(spec, distribution))
+            && spec
+                .probes
+                .iter()
+                .all(|probe| is_there(probe.program).is_some())
     }
 
     fn lock(&self) -> Result<File> {
