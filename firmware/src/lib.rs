@@ -32,6 +32,7 @@ mod mac;
 pub mod net;
 #[cfg(test)]
 mod stopped_clock;
+pub mod tcp;
 pub mod tftp;
 mod throttle;
 pub mod update;

@@ -15,7 +15,6 @@ use ichor::dhcp::{self, Mode};
 use ichor::net::dhcp::{Own, Task};
 use ichor::net::mux::Mux;
 use ichor::net::neighbours::Neighbours;
-use ichor::net::nudge::Flows;
 use ichor::net::reload;
 use ichor::net::shelf::Shelf;
 use ichor::net::site::Site;
@@ -34,9 +33,9 @@ use crate::cli::Serve;
 use crate::failure::{Failure, Kind};
 use crate::output::Printer;
 use crate::tasks::{
-    BoardDivert, BoardJournal, BoardMux, BoardSite, CATALOGS, DHCP, DIVERT, FLOWS, HEALTH, JOURNAL,
-    LANES, NEIGHBOURS, TFTP, http_sockets, print_journal, reload_catalog, run_dhcp, run_http,
-    run_mux, run_stack, run_tftp,
+    BoardDivert, BoardJournal, BoardMux, BoardSite, CATALOGS, CONNECTION_SLOTS, DHCP, DIVERT,
+    HEALTH, JOURNAL, LANES, NEIGHBOURS, TFTP, http_sockets, print_journal, reload_catalog,
+    run_dhcp, run_http, run_mux, run_stack, run_tftp,
 };
 
 /// Where leases are kept unless the owner says otherwise.
@@ -248,7 +247,6 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
     let journal: &'static BoardJournal = JOURNAL.take();
     let divert: &'static BoardDivert = DIVERT.take();
     let neighbours: &'static Neighbours = NEIGHBOURS.take();
-    let flows: &'static Flows = FLOWS.take();
     let health: &'static Health = HEALTH.take();
     let catalogs: &'static Shelf<BoardCatalog> = CATALOGS.take();
 
@@ -266,7 +264,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
         LANES.take(),
         divert,
         neighbours,
-        flows,
+        CONNECTION_SLOTS.take(),
     )));
     spawner.spawn(run_mux(mux).map_err(full)?);
     let mut stacks = Vec::with_capacity(STACKS);
@@ -340,7 +338,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
     let site: &'static BoardSite = Box::leak(Box::new(site));
     for stack in &stacks[1..] {
         for (port, socket) in config.http_ports.iter().cycle().zip(http_sockets(*stack)) {
-            spawner.spawn(run_http(socket, *port, site, flows).map_err(full)?);
+            spawner.spawn(run_http(socket, *port, site, mux).map_err(full)?);
         }
     }
 

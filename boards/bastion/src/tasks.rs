@@ -7,11 +7,11 @@ use embassy_net::udp::{PacketMetadata, UdpSocket};
 use embassy_net::{Runner, Stack};
 use embassy_time::{Duration, Timer};
 use ichor::journal::Journal;
+use ichor::net::connections::{Connections, LARGEST_SEGMENT, Slot};
 use ichor::net::dhcp::Task;
 use ichor::net::lane::Lane;
 use ichor::net::mux::{Divert, Mux, Port};
 use ichor::net::neighbours::Neighbours;
-use ichor::net::nudge::{Flows, SHARE_STEP};
 use ichor::net::reload;
 use ichor::net::shelf::Shelf;
 use ichor::net::site::Site;
@@ -28,17 +28,10 @@ use crate::capacity::{
 use crate::cli::LogFormat;
 use crate::output::{self, Printer};
 
-/// Bytes of an HTTP response that may be under way, on the first connections of
-/// each stack and on the others: throughput is at most this much per round trip,
-/// and the less is enough where many share the wire.
-const SEND_BUFFER: usize = 8 * LARGE_SEGMENT;
-const SMALL_SEND_BUFFER: usize = 2 * LARGE_SEGMENT;
-const _: () = assert!(LARGE_SEGMENT == SHARE_STEP as usize);
-/// How many connections of each stack have a large buffer. They come first: a
-/// stack takes the first socket that is free.
-const LARGE: usize = 4;
 /// Bytes of HTTP requests that wait to be read.
 const RECEIVE_BUFFER: usize = 4096;
+// What the kernel cuts up is what the stack makes.
+const _: () = assert!(LARGE_SEGMENT == LARGEST_SEGMENT);
 /// Bytes of TFTP data that may wait for the NIC, per port: a window of the
 /// largest size with full blocks.
 const TFTP_SEND_BUFFER: usize = 128 * 1024;
@@ -56,7 +49,8 @@ pub(crate) type BoardSite = Site<'static, DataFolder, BoardJournal, BoardCatalog
 pub(crate) type BoardTask = Task<'static, LogFile, UnixClock, BoardJournal, FRAMES, FRAMES>;
 
 pub(crate) static DIVERT: ConstStaticCell<BoardDivert> = ConstStaticCell::new(Divert::new());
-pub(crate) static FLOWS: ConstStaticCell<Flows> = ConstStaticCell::new(Flows::new());
+pub(crate) static CONNECTION_SLOTS: ConstStaticCell<Connections<[Slot; CONNECTIONS]>> =
+    ConstStaticCell::new(Connections::new());
 pub(crate) static HEALTH: ConstStaticCell<Health> = ConstStaticCell::new(Health::new(Identity {
     board: "bastion",
     version: env!("CARGO_PKG_VERSION"),
@@ -127,20 +121,13 @@ pub(crate) async fn run_tftp(
     net::tftp::serve(server, &mut sockets, files, &mut buffer, journal).await
 }
 
-/// The sockets of the HTTP connections of one stack. The memory of each kind is
-/// in one piece, of which the kernel gives a page when it is first used.
+/// The sockets of the HTTP connections of one stack. Their memory is in one
+/// piece, of which the kernel gives a page when it is first used.
 pub(crate) fn http_sockets(stack: Stack<'static>) -> impl Iterator<Item = TcpSocket<'static>> {
-    let small = STACK_CONNECTIONS - LARGE;
     let receive = vec![0; STACK_CONNECTIONS * RECEIVE_BUFFER].leak();
-    let send = vec![0; LARGE * SEND_BUFFER + small * SMALL_SEND_BUFFER].leak();
-    let (large, small) = send.split_at_mut(LARGE * SEND_BUFFER);
-    let send = large
-        .chunks_exact_mut(SEND_BUFFER)
-        .chain(small.chunks_exact_mut(SMALL_SEND_BUFFER));
     receive
         .chunks_exact_mut(RECEIVE_BUFFER)
-        .zip(send)
-        .map(move |(receive, send)| TcpSocket::new(stack, receive, send))
+        .map(move |receive| net::http::socket(stack, receive))
 }
 
 #[embassy_executor::task(pool_size = CONNECTIONS)]
@@ -148,10 +135,10 @@ pub(crate) async fn run_http(
     mut socket: TcpSocket<'static>,
     port: u16,
     site: &'static BoardSite,
-    flows: &'static Flows,
+    mux: &'static BoardMux,
 ) -> ! {
     loop {
-        let visitor = net::http::accept(&mut socket, port, flows).await;
+        let visitor = net::http::accept(&mut socket, port, mux).await;
         // What is needed to serve takes 10 KB: nearly all places are empty
         // nearly always.
         Box::pin(visitor.serve(site)).await;

@@ -25,9 +25,10 @@ use crate::capacity::TFTP_PORTS;
 use crate::settings::{self, Origin};
 use crate::storage::{self, BoardCard};
 use crate::tasks::{
-    CATALOGS, CLOCK, CONNECTION_BUFFERS, DHCP, DIVERT, FLOWS, HEALTH, JOURNAL, LANE, MUX,
-    NEIGHBOURS, RESOURCES, SERVICE, SITE, TFTP, live, reload_catalog, restart, run_dhcp, run_http,
-    run_mux, run_stack, run_tftp, run_volume, tell_journal, tell_lost_messages, watch_volume,
+    CATALOGS, CLOCK, CONNECTION_SLOTS, DHCP, DIVERT, HEALTH, JOURNAL, LANE, MUX, NEIGHBOURS,
+    RECEIVE_BUFFERS, RESOURCES, SERVICE, SITE, TFTP, live, reload_catalog, restart, run_dhcp,
+    run_http, run_mux, run_stack, run_tftp, run_volume, tell_journal, tell_lost_messages,
+    watch_volume,
 };
 use crate::usb::{self, run_usb};
 
@@ -145,11 +146,16 @@ async fn serve(spawner: Spawner, parts: Parts) {
     let journal = &*JOURNAL.take();
     let divert = &*DIVERT.take();
     let neighbours = &*NEIGHBOURS.take();
-    let flows = &*FLOWS.take();
     let catalogs = &*CATALOGS.take();
     health.set_address(ip);
     neighbours.set_own(ip, own.netmask);
-    let mux = &*MUX.init(Mux::new(nic, LANE.take(), divert, neighbours, flows));
+    let mux = &*MUX.init(Mux::new(
+        nic,
+        LANE.take(),
+        divert,
+        neighbours,
+        CONNECTION_SLOTS.take(),
+    ));
     start(spawner, run_mux(mux));
     let [port] = mux.ports();
     let (stack, runner) = embassy_net::new(
@@ -231,9 +237,9 @@ async fn serve(spawner: Spawner, parts: Parts) {
     start(spawner, restart(service, card));
     let site = Site::new(files, journal, catalogs);
     let site = &*SITE.init(site.with_health(health).with_updates(service));
-    for (n, buffers) in CONNECTION_BUFFERS.take().iter_mut().enumerate() {
+    for (n, receive) in RECEIVE_BUFFERS.take().iter_mut().enumerate() {
         let port = config.http_ports[n % config.http_ports.len()];
-        start(spawner, run_http(stack, port, site, flows, buffers));
+        start(spawner, run_http(stack, port, site, mux, receive));
     }
     match origin {
         Origin::Owner => {}

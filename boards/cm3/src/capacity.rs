@@ -29,9 +29,6 @@ pub(crate) const RAM_LOG: usize = 16 * 1024;
 /// re-read.
 pub(crate) type BoardCatalog = Catalog<{ 512 << 10 }, 256, 64, 128>;
 
-/// Bytes of an HTTP response that may be under way: 100 Mbit/s with a round
-/// trip of 2.5 ms.
-pub(crate) const SEND_BUFFER: usize = 32 * 1024;
 /// Bytes of HTTP requests that wait to be read: updates are sent this way.
 pub(crate) const RECEIVE_BUFFER: usize = 16 * 1024;
 /// Bytes of TFTP data that may wait for the NIC, per port.

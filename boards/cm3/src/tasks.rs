@@ -4,11 +4,11 @@ use embassy_net::udp::{PacketMetadata, UdpSocket};
 use embassy_net::{Runner, Stack, StackResources};
 use embassy_time::{Duration, Ticker, Timer};
 use ichor::journal::Journal;
+use ichor::net::connections::{Connections, Slot};
 use ichor::net::dhcp::Task;
 use ichor::net::lane::Lane;
 use ichor::net::mux::{Divert, Mux, Port};
 use ichor::net::neighbours::Neighbours;
-use ichor::net::nudge::Flows;
 use ichor::net::reload;
 use ichor::net::shelf::Shelf;
 use ichor::net::site::Site;
@@ -25,8 +25,8 @@ use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::capacity::{
     BoardCatalog, CONNECTIONS, DATAGRAM, EVENTS, FRAMES, LEASES, MACHINES, PROBES, RECEIVE_BUFFER,
-    REPLIES, SEND_BUFFER, TFTP_PORTS, TFTP_RECEIVE_BUFFER, TFTP_RECEIVED, TFTP_SEND_BUFFER,
-    TFTP_SENT, TRANSFERS,
+    REPLIES, TFTP_PORTS, TFTP_RECEIVE_BUFFER, TFTP_RECEIVED, TFTP_SEND_BUFFER, TFTP_SENT,
+    TRANSFERS,
 };
 use crate::storage::{BoardCard, BoardFiles, BoardLog, BoardUpdates, BoardVolume};
 
@@ -43,7 +43,8 @@ pub(crate) static DIVERT: ConstStaticCell<BoardDivert> = ConstStaticCell::new(Di
 /// The way to the one stack, which has all sockets.
 pub(crate) static LANE: ConstStaticCell<[Lane; 1]> = ConstStaticCell::new([Lane::new()]);
 pub(crate) static MUX: StaticCell<BoardMux> = StaticCell::new();
-pub(crate) static FLOWS: ConstStaticCell<Flows> = ConstStaticCell::new(Flows::new());
+pub(crate) static CONNECTION_SLOTS: ConstStaticCell<Connections<[Slot; CONNECTIONS]>> =
+    ConstStaticCell::new(Connections::new());
 pub(crate) static NEIGHBOURS: ConstStaticCell<Neighbours> = ConstStaticCell::new(Neighbours::new());
 pub(crate) static HEALTH: ConstStaticCell<Health> = ConstStaticCell::new(Health::new(Identity {
     board: "cm3",
@@ -195,29 +196,15 @@ pub(crate) async fn run_http(
     stack: Stack<'static>,
     port: u16,
     site: &'static BoardSite,
-    flows: &'static Flows,
-    buffers: &'static mut Connection,
+    mux: &'static BoardMux,
+    receive: &'static mut [u8; RECEIVE_BUFFER],
 ) -> ! {
-    let Connection { receive, send } = buffers;
-    net::http::serve(stack, port, site, flows, receive, send).await
+    net::http::serve(stack, port, site, mux, receive).await
 }
 
-/// Buffers of one HTTP connection.
-pub(crate) struct Connection {
-    receive: [u8; RECEIVE_BUFFER],
-    send: [u8; SEND_BUFFER],
-}
-
-/// One for each connection.
-pub(crate) static CONNECTION_BUFFERS: ConstStaticCell<[Connection; CONNECTIONS]> =
-    ConstStaticCell::new(
-        [const {
-            Connection {
-                receive: [0; RECEIVE_BUFFER],
-                send: [0; SEND_BUFFER],
-            }
-        }; CONNECTIONS],
-    );
+/// What waits to be read on each HTTP connection.
+pub(crate) static RECEIVE_BUFFERS: ConstStaticCell<[[u8; RECEIVE_BUFFER]; CONNECTIONS]> =
+    ConstStaticCell::new([[0; RECEIVE_BUFFER]; CONNECTIONS]);
 
 /// Tells the timeline of every machine.
 #[embassy_executor::task]

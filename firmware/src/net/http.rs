@@ -2,21 +2,21 @@
 
 mod upload;
 
-use core::fmt;
-use core::future::poll_fn;
+use core::future::{Future as _, poll_fn};
 use core::net::SocketAddrV4;
-use core::task::{Context, Poll, Waker};
+use core::pin::pin;
+use core::task::{Context, Poll};
 
 use embassy_net::tcp::TcpSocket;
 use embassy_net::{IpAddress, IpEndpoint, Stack};
-use embassy_time::{Duration, Instant, with_deadline};
+use embassy_time::{Duration, Instant, Timer, with_deadline};
 use ichor_hal::{Files, Updates};
 
-use super::nudge::{Flows, Patience};
+use super::connections::{Outgoing, Wire};
 use super::site::{Accepted, Answer, Event, Site};
 use crate::catalog::{Answers, Window};
 use crate::http::{
-    Connection, HEAD_LEN, Limits, Method, Plan, Progress, RESPONSE_HEAD_LEN, Timeout,
+    BodyPlan, Connection, HEAD_LEN, Limits, Method, Plan, Progress, RESPONSE_HEAD_LEN, Timeout,
 };
 use crate::journal::{Record, Stage};
 
@@ -28,58 +28,68 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves one connection after the other on `port`, for ever. Run as many of
 /// these as there shall be connections at once.
-///
-/// A connection's throughput is bounded by the length of `send` for each
-/// round trip.
 pub async fn serve<F: Files, J: Record, C: Answers, U: Updates>(
     stack: Stack<'_>,
     port: u16,
     site: &Site<'_, F, J, C, U>,
-    flows: &Flows,
+    wire: &dyn Wire,
     receive: &mut [u8],
-    send: &mut [u8],
 ) -> ! {
-    let mut socket = TcpSocket::new(stack, receive, send);
+    let mut socket = socket(stack, receive);
     loop {
-        let visitor = accept(&mut socket, port, flows).await;
+        let visitor = accept(&mut socket, port, wire).await;
         visitor.serve(site).await;
     }
 }
 
-/// Waits for a connection on `port`, with a socket that may have served others.
+/// A socket to [`accept`] connections with. It never sends data.
+pub fn socket<'b>(stack: Stack<'b>, receive: &'b mut [u8]) -> TcpSocket<'b> {
+    TcpSocket::new(stack, receive, &mut [])
+}
+
+/// Waits for a connection on `port`, with a [`socket`] that may have served
+/// others.
 ///
 /// For boards that have a heap: the future of this one is small, and that of
 /// [`Visitor::serve`] is needed only while somebody is there.
 pub async fn accept<'s, 'b>(
     socket: &'s mut TcpSocket<'b>,
     port: u16,
-    flows: &'s Flows,
+    wire: &'s dyn Wire,
 ) -> Visitor<'s, 'b> {
-    socket.set_nagle_enabled(false);
-    socket.set_timeout(Some(ACK_TIMEOUT));
     loop {
         // What is left of the last connection.
         socket.abort();
+        socket.set_timeout(Some(ACK_TIMEOUT));
         if socket.accept(port).await.is_ok()
-            && let Some(IpEndpoint {
-                addr: IpAddress::Ipv4(ip),
-                port: peer_port,
-            }) = socket.remote_endpoint()
+            && let Some(peer) = ipv4(socket.remote_endpoint())
+            && let Some(own) = ipv4(socket.local_endpoint())
+            && let Some(out) = wire.connections().open(peer, own, wire.mtu())
         {
+            // The stack hears little of what the peer says from here on.
+            socket.set_timeout(None);
             return Visitor {
                 socket,
-                peer: SocketAddrV4::new(ip, peer_port),
-                flows,
+                peer,
+                out,
+                wire,
             };
         }
     }
+}
+
+fn ipv4(endpoint: Option<IpEndpoint>) -> Option<SocketAddrV4> {
+    let endpoint = endpoint?;
+    let IpAddress::Ipv4(ip) = endpoint.addr;
+    Some(SocketAddrV4::new(ip, endpoint.port))
 }
 
 /// An open connection that nothing was read from yet.
 pub struct Visitor<'s, 'b> {
     socket: &'s mut TcpSocket<'b>,
     peer: SocketAddrV4,
-    flows: &'s Flows,
+    out: Outgoing<'s>,
+    wire: &'s dyn Wire,
 }
 
 impl Visitor<'_, '_> {
@@ -91,17 +101,15 @@ impl Visitor<'_, '_> {
         let Self {
             socket,
             peer,
-            flows,
+            out,
+            wire,
         } = self;
-        let _open = flows.enter();
         let mut line = Line {
             socket,
             conn: Connection::new(Instant::now(), Limits::DEFAULT),
             peer,
-            flows,
-            patience: Patience::new(flows.patience(peer), Instant::now()),
-            written: 0,
-            acknowledged: 0,
+            out,
+            wire,
         };
         if line.serve(site).await.is_err() {
             // A reset: the peer must not take what it has for the whole.
@@ -115,17 +123,13 @@ impl Visitor<'_, '_> {
 #[derive(Debug)]
 struct Broken;
 
-/// One connection with its socket.
+/// One connection: the socket receives, and what is sent goes straight out.
 struct Line<'s, 'b> {
     socket: &'s mut TcpSocket<'b>,
     conn: Connection<HEAD_LEN>,
     peer: SocketAddrV4,
-    flows: &'s Flows,
-    patience: Patience,
-    /// Bytes handed to the socket, and how many of them the peer had when
-    /// somebody looked last.
-    written: u64,
-    acknowledged: u64,
+    out: Outgoing<'s>,
+    wire: &'s dyn Wire,
 }
 
 impl Line<'_, '_> {
@@ -151,11 +155,9 @@ impl Line<'_, '_> {
                         }
                         Accepted::Refused(len) => self.send_bytes(&out[..len]).await?,
                     }
-                    self.flush().await?;
                     self.conn.finished(Instant::now());
                 }
                 Progress::Request(request) => {
-                    self.patience.begin(Instant::now());
                     let answer = site.answer(&request, *self.peer.ip(), &mut out).await;
                     // By reference: what is moved into a future takes room in
                     // it twice, for each connection there can be.
@@ -163,7 +165,6 @@ impl Line<'_, '_> {
                         Ok(answer) => self.send_answer(site, answer, &mut out).await?,
                         Err(_) => return Err(Broken),
                     }
-                    self.flush().await?;
                     self.conn.finished(Instant::now());
                 }
                 Progress::Reply(reply) => {
@@ -182,6 +183,7 @@ impl Line<'_, '_> {
         match with_deadline(deadline, self.socket.read(self.conn.recv_buf())).await {
             Ok(Ok(0)) => Ok(false),
             Ok(Ok(n)) => {
+                self.out.read(n);
                 self.conn.received(n, Instant::now());
                 Ok(true)
             }
@@ -209,26 +211,64 @@ impl Line<'_, '_> {
         let (result, event, first, len) = match answer {
             Answer::Text(len) => return self.send_bytes(&out[..*len]).await,
             Answer::Page { plan, page } => {
-                let body = self.send_head(plan, out).await?;
+                let body = head(plan, out)?;
                 // Of a page in memory.
                 let (first, len) = (body.first as usize, body.len as usize);
-                return self.send_bytes(&page.as_bytes()[first..first + len]).await;
+                let page = &page.as_bytes()[first..first + len];
+                return self
+                    .send_answered(out, &body, |_, at, room| {
+                        let rest = &page[at as usize..];
+                        let n = rest.len().min(room.len());
+                        room[..n].copy_from_slice(&rest[..n]);
+                        Poll::Ready(Ok(n))
+                    })
+                    .await;
             }
             Answer::File { plan, file, event } => {
-                let body = self.send_head(plan, out).await?;
-                let result = self.send_file(site.files, file, body.first, body.len).await;
-                (result, event, body.first, body.len)
+                let body = head(plan, out)?;
+                let (files, peer, first) = (site.files, self.peer, body.first);
+                let result = self
+                    .send_answered(out, &body, |cx, at, room| {
+                        let read = files.poll_read_at(cx, file, first + at, room);
+                        read.map(|read| match read {
+                            Ok(n @ 1..) => Ok(n),
+                            // Shorter than it was when its length was told, or
+                            // unreadable: both end the connection, never in
+                            // padding.
+                            _ => {
+                                warn!(
+                                    "http: a file changed or failed while {} was reading it",
+                                    peer
+                                );
+                                Err(Broken)
+                            }
+                        })
+                    })
+                    .await;
+                (result, event, first, body.len)
             }
             Answer::Document {
                 plan,
                 document,
                 event,
             } => {
-                let body = self.send_head(plan, out).await?;
+                let body = head(plan, out)?;
+                let first = body.first;
+                // It is rendered anew for every piece, so that no copy of it is
+                // kept. Most are sent in one or two.
                 let result = self
-                    .send_text(body.first, body.len, |window| document.render(window))
+                    .send_answered(out, &body, |_, at, room| {
+                        let skip = usize::try_from(first + at).unwrap_or(usize::MAX);
+                        let mut window = Window::new(skip, room);
+                        // Only the window could fail, and it takes everything.
+                        let _ = document.render(&mut window);
+                        match window.bytes().len() {
+                            0 => Poll::Ready(Err(Broken)),
+                            n => Poll::Ready(Ok(n)),
+                        }
+                    })
                     .await;
-                (result, event, body.first, body.len)
+                (result, event, first, body.len)
             }
         };
         if len > 0 {
@@ -238,165 +278,90 @@ impl Line<'_, '_> {
         result
     }
 
-    async fn send_head(
-        &mut self,
-        plan: &Plan,
-        out: &mut [u8; RESPONSE_HEAD_LEN],
-    ) -> Result<crate::http::BodyPlan, Broken> {
-        let body = plan.write_head(out).map_err(|_| Broken)?;
-        self.send_bytes(&out[..body.head_len]).await?;
-        Ok(body)
+    async fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        let head_len = bytes.len();
+        let body = BodyPlan {
+            head_len,
+            first: 0,
+            len: 0,
+        };
+        self.send_answered(bytes, &body, |_, _, _| Poll::Ready(Err(Broken)))
+            .await
     }
 
-    async fn send_bytes(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
-        while !bytes.is_empty() {
-            let n = self.write_with(|room| {
-                let n = room.len().min(bytes.len());
-                room[..n].copy_from_slice(&bytes[..n]);
-                (n, n)
-            });
-            let n = n.await?;
-            bytes = &bytes[n..];
-        }
-        Ok(())
-    }
-
-    /// Sends `len` bytes of a file, read straight into the socket's buffer.
-    async fn send_file<F: Files>(
+    /// Sends a head, and the body that `fill` reads from any place in it on.
+    async fn send_answered(
         &mut self,
-        files: &F,
-        file: &F::File,
-        mut offset: u64,
-        mut len: u64,
+        head: &[u8],
+        body: &BodyPlan,
+        mut fill: impl FnMut(&mut Context<'_>, u64, &mut [u8]) -> Poll<Result<usize, Broken>>,
     ) -> Result<(), Broken> {
-        let waker = own_waker().await;
-        while len > 0 {
-            let mut cx = Context::from_waker(&waker);
-            let read = self.write_with(|room| {
-                let want = room.len().min(usize::try_from(len).unwrap_or(usize::MAX));
-                let read = files.poll_read_at(&mut cx, file, offset, &mut room[..want]);
-                match read {
-                    Poll::Ready(Ok(n)) => (n, read),
-                    Poll::Ready(Err(_)) | Poll::Pending => (0, read),
-                }
-            });
-            match read.await? {
-                // Shorter than it was when its length was told, or unreadable:
-                // both end the connection, never in padding.
-                Poll::Ready(Ok(0) | Err(_)) => {
-                    warn!(
-                        "http: a file changed or failed while {} was reading it",
-                        self.peer
-                    );
-                    return Err(Broken);
-                }
-                Poll::Ready(Ok(n)) => {
-                    offset += n as u64;
-                    len -= n as u64;
-                }
-                Poll::Pending => parked().await,
+        let head = &head[..body.head_len];
+        let head_len = head.len() as u64;
+        self.send(head_len + body.len, |cx, at, room| {
+            let of_head = usize::try_from(at).ok().and_then(|at| head.get(at..));
+            let of_head = of_head.unwrap_or_default();
+            let n = of_head.len().min(room.len());
+            room[..n].copy_from_slice(&of_head[..n]);
+            if n == room.len() {
+                return Poll::Ready(Ok(n));
             }
-        }
-        Ok(())
+            match fill(cx, at + n as u64 - head_len, &mut room[n..]) {
+                Poll::Ready(Ok(more)) => Poll::Ready(Ok(n + more)),
+                // The head can go without.
+                Poll::Pending if n > 0 => Poll::Ready(Ok(n)),
+                other => other,
+            }
+        })
+        .await
     }
 
-    /// Sends `len` bytes from offset `first` of what `render` writes. It is
-    /// rendered anew for every piece, so that no copy of it is kept: all but
-    /// the longest texts fit the socket's buffer at once.
-    async fn send_text(
+    /// Sends `len` bytes, which `fill` reads from any place on, and again if
+    /// they get lost. Ends when the peer has them all; its minimum rate is
+    /// kept.
+    async fn send(
         &mut self,
-        first: u64,
         len: u64,
-        render: impl Fn(&mut dyn fmt::Write) -> fmt::Result,
+        mut fill: impl FnMut(&mut Context<'_>, u64, &mut [u8]) -> Poll<Result<usize, Broken>>,
     ) -> Result<(), Broken> {
-        let end = first + len;
-        let mut offset = first;
-        while offset < end {
-            let n = self.write_with(|room| {
-                let want = room
-                    .len()
-                    .min(usize::try_from(end - offset).unwrap_or(usize::MAX));
-                let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-                let mut window = Window::new(skip, &mut room[..want]);
-                // Only the window could fail, and it takes everything.
-                let _ = render(&mut window);
-                let n = window.bytes().len();
-                (n, n)
-            });
-            match n.await? {
-                0 => return Err(Broken),
-                n => offset += n as u64,
+        let Self {
+            socket,
+            conn,
+            out,
+            wire,
+            ..
+        } = self;
+        let first = out.offer(len);
+        let mut acknowledged = first;
+        let mut since = Instant::now();
+        poll_fn(|cx| {
+            // Woken, too, when the stack sees the connection break.
+            let _ = pin!(socket.wait_read_ready()).poll(cx);
+            if !socket.may_send() {
+                return Poll::Ready(Err(Broken));
             }
-        }
-        Ok(())
-    }
-
-    /// Waits for room in the socket's buffer and has it filled; the peer's
-    /// minimum rate is kept.
-    async fn write_with<R>(
-        &mut self,
-        fill: impl FnOnce(&mut [u8]) -> (usize, R),
-    ) -> Result<R, Broken> {
-        loop {
-            let wait = self.next_look()?;
-            if with_deadline(wait, self.socket.wait_write_ready())
-                .await
-                .is_ok()
-            {
-                break;
+            out.go_on(*wire, cx, |cx, place, room| fill(cx, place - first, room))?;
+            let now = Instant::now();
+            let progress = out.acknowledged_to() - acknowledged;
+            if progress > 0 {
+                acknowledged += progress;
+                since = now;
+                conn.progress(now, usize::try_from(progress).unwrap_or(usize::MAX));
             }
-            self.look_for_progress();
-        }
-        let written = self.socket.write_with(|room| {
-            let (n, result) = fill(room);
-            (n, (n, result))
-        });
-        let (n, result) = written.await.map_err(|_| Broken)?;
-        self.written += n as u64;
-        if self.has_progressed() {
-            self.patience.progressed(Instant::now());
-        }
-        self.conn.progress(Instant::now(), n);
-        Ok(result)
-    }
-
-    /// Waits until the peer has everything.
-    async fn flush(&mut self) -> Result<(), Broken> {
-        loop {
-            let wait = self.next_look()?;
-            match with_deadline(wait, self.socket.flush()).await {
-                Ok(flushed) => return flushed.map_err(|_| Broken),
-                Err(_) => self.look_for_progress(),
+            if out.is_done() {
+                return Poll::Ready(Ok(()));
             }
-        }
-    }
-
-    /// When to look whether the peer has acknowledged anything; an error if it
-    /// was too slow already.
-    fn next_look(&self) -> Result<Instant, Broken> {
-        let now = Instant::now();
-        let deadline = self.conn.deadline();
-        if now >= deadline {
-            return Err(Broken);
-        }
-        Ok(deadline.min(now + self.patience.wait()))
-    }
-
-    /// Has the stack send again if nothing was acknowledged since the last
-    /// look.
-    fn look_for_progress(&mut self) {
-        if self.has_progressed() {
-            self.patience.progressed(Instant::now());
-        } else {
-            self.flows.stalled(self.peer);
-            self.patience.nudged();
-        }
-    }
-
-    /// Whether the peer has acknowledged anything since this was asked last.
-    fn has_progressed(&mut self) -> bool {
-        let acknowledged = self.written.saturating_sub(self.socket.send_queue() as u64);
-        core::mem::replace(&mut self.acknowledged, acknowledged) < acknowledged
+            let deadline = conn.deadline().min(since + ACK_TIMEOUT);
+            if now >= deadline {
+                return Poll::Ready(Err(Broken));
+            }
+            let wake = out.deadline().map_or(deadline, |at| at.min(deadline));
+            if pin!(Timer::at(wake)).poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Ends the connection so that the peer sees the last reply: closes this
@@ -416,6 +381,11 @@ impl Line<'_, '_> {
             }
         }
     }
+}
+
+/// Writes the head of an answer; what its body is.
+fn head(plan: &Plan, out: &mut [u8; RESPONSE_HEAD_LEN]) -> Result<BodyPlan, Broken> {
+    plan.write_head(out).map_err(|_| Broken)
 }
 
 /// Tells the journal how a transfer went. Parts are not told, but for the one
@@ -446,22 +416,4 @@ fn note(journal: &impl Record, event: &Event, whole: bool, first: u64, len: u64,
             format_args!("{detail} ({len} bytes in {ms} ms)"),
         );
     }
-}
-
-/// The waker of the task that awaits this.
-async fn own_waker() -> Waker {
-    poll_fn(|cx| Poll::Ready(cx.waker().clone())).await
-}
-
-/// Waits to be woken once, by whatever was given the task's waker before.
-async fn parked() {
-    let mut asked = false;
-    poll_fn(|_| {
-        if core::mem::replace(&mut asked, true) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
 }

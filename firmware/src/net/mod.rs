@@ -1,5 +1,6 @@
 //! Where frames, sockets and time meet the servers: the only code that awaits.
 
+pub mod connections;
 pub mod dhcp;
 pub mod frames;
 pub mod http;
@@ -7,7 +8,6 @@ pub mod lane;
 pub mod mux;
 pub mod ndp;
 pub mod neighbours;
-pub mod nudge;
 mod packets;
 mod recent;
 pub mod reload;

@@ -11,8 +11,8 @@
 //! - lets that task see who solicits an IPv6 router,
 //! - lets that task see ARP and echo replies while it probes an address,
 //! - sends that task's frames, and
-//! - repeats a TCP peer's last ACK when its connection stands still
-//!   ([`nudge`](super::nudge)).
+//! - shows every TCP packet to those who send in a stack's place
+//!   ([`Connections`]), and sends what they do.
 
 use core::cell::{Cell, RefCell};
 use core::convert::Infallible;
@@ -20,15 +20,16 @@ use core::future::poll_fn;
 use core::task::{Context, Poll, Waker};
 
 use embassy_net::driver::{
-    Capabilities, Driver, HardwareAddress, LinkState, RxToken as _, TxToken as _,
+    Capabilities, Checksum, Driver, HardwareAddress, LinkState, RxToken as _, TxToken as _,
 };
 use embassy_sync::waitqueue::WakerRegistration;
+use smoltcp::phy::{self, ChecksumCapabilities};
 
+use super::connections::{Connections, Wire};
 use super::frames::{Arp, ETHERNET_LEN, FrameRing};
 use super::lane::Lane;
 use super::ndp;
 use super::neighbours::{Neighbours, address};
-use super::nudge::Flows;
 use super::recent::spread;
 use crate::MacAddr;
 use crate::dhcp::wire::{BOOT_SERVER_PORT, CLIENT_PORT, SERVER_PORT};
@@ -36,6 +37,10 @@ use crate::dhcp::wire::{BOOT_SERVER_PORT, CLIENT_PORT, SERVER_PORT};
 /// Where the addresses are in an IPv4 packet (RFC 791 §3.1).
 pub(super) const SOURCE: core::ops::Range<usize> = 12..16;
 pub(super) const DESTINATION: core::ops::Range<usize> = 16..20;
+
+/// Connections that are told at once that the NIC has room. More would only find
+/// that the first have taken it.
+const TOLD_OF_ROOM: usize = 16;
 
 /// The DHCP task's end of the mux.
 pub struct Divert<const IN: usize, const OUT: usize> {
@@ -109,7 +114,7 @@ pub struct Mux<'a, D, const IN: usize, const OUT: usize, const LANES: usize> {
     lanes: &'a [Lane; LANES],
     divert: &'a Divert<IN, OUT>,
     neighbours: &'a Neighbours,
-    flows: &'a Flows,
+    connections: &'a Connections,
 }
 
 impl<'a, D: Driver, const IN: usize, const OUT: usize, const LANES: usize>
@@ -123,7 +128,7 @@ impl<'a, D: Driver, const IN: usize, const OUT: usize, const LANES: usize>
         lanes: &'a [Lane; LANES],
         divert: &'a Divert<IN, OUT>,
         neighbours: &'a Neighbours,
-        flows: &'a Flows,
+        connections: &'a Connections,
     ) -> Self {
         let mac = match nic.hardware_address() {
             HardwareAddress::Ethernet(mac) => MacAddr(mac),
@@ -137,7 +142,7 @@ impl<'a, D: Driver, const IN: usize, const OUT: usize, const LANES: usize>
             lanes,
             divert,
             neighbours,
-            flows,
+            connections,
         }
     }
 
@@ -159,16 +164,21 @@ impl<'a, D: Driver, const IN: usize, const OUT: usize, const LANES: usize>
     fn poll(&self, cx: &mut Context<'_>) {
         self.divert.register(cx.waker());
         let nic = &mut *self.nic.borrow_mut();
-        self.hand_nudges(cx);
         while let Some((frame, reply)) = nic.receive(cx) {
             // The stacks take room of their own when they answer.
             drop(reply);
             frame.consume(|frame| self.sort(frame));
-            self.hand_nudges(cx);
         }
         self.send_outbound(nic, cx);
         if self.lanes.iter().any(Lane::is_blocked) && nic.transmit(cx).is_some() {
             self.lanes.iter().for_each(Lane::unblock);
+        }
+        if self.connections.has_waiting() && nic.transmit(cx).is_some() {
+            self.connections.wake_waiting(TOLD_OF_ROOM);
+            if self.connections.has_waiting() {
+                // Those that were told may not need it.
+                cx.waker().wake_by_ref();
+            }
         }
         // By this the NIC knows that it may send what was queued.
         let link = nic.link_state(cx);
@@ -185,13 +195,6 @@ impl<'a, D: Driver, const IN: usize, const OUT: usize, const LANES: usize>
             self.divert
                 .outbound
                 .pop_with(|frame| token.consume(len, |buf| buf.copy_from_slice(frame)));
-        }
-    }
-
-    /// Tells the stacks again what TCP peers said last.
-    fn hand_nudges(&self, cx: &Context<'_>) {
-        while self.flows.has_packet(cx) {
-            self.flows.take_packet(|packet| self.hand_tcp(packet));
         }
     }
 
@@ -227,8 +230,9 @@ impl<'a, D: Driver, const IN: usize, const OUT: usize, const LANES: usize>
         self.neighbours.hear(ethernet, packet);
         match kind {
             Kind::Tcp => {
-                self.flows.observe(packet);
-                self.hand_tcp(packet);
+                if self.connections.hear(packet) {
+                    self.hand_tcp(packet);
+                }
             }
             Kind::Dhcp if filter.dhcp => {}
             _ => {
@@ -258,11 +262,67 @@ impl<'a, D: Driver, const IN: usize, const OUT: usize, const LANES: usize>
         lane.push(packet);
     }
 
+    /// Sends a packet that `fill` writes, to whom it is for. `None` if there is
+    /// no room for it.
+    fn send_packet<R>(&self, len: usize, fill: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
+        let nic = &mut *self.nic.borrow_mut();
+        let token = nic.transmit(&mut Context::from_waker(Waker::noop()))?;
+        let result = token.consume(ETHERNET_LEN + len, |frame| {
+            let (ethernet, packet) = frame.split_at_mut(ETHERNET_LEN);
+            let result = fill(packet);
+            self.neighbours
+                .address(ethernet, packet, self.mac, &self.divert.outbound);
+            result
+        });
+        self.divert.flush();
+        Some(result)
+    }
+
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = self.nic.borrow().capabilities();
         // The stacks do not see the Ethernet header.
         capabilities.max_transmission_unit -= ETHERNET_LEN;
         capabilities
+    }
+}
+
+impl<D: Driver, const IN: usize, const OUT: usize, const LANES: usize> Wire
+    for Mux<'_, D, IN, OUT, LANES>
+{
+    fn connections(&self) -> &Connections {
+        self.connections
+    }
+
+    fn mtu(&self) -> usize {
+        self.capabilities().max_transmission_unit
+    }
+
+    fn has_room(&self) -> bool {
+        // The NIC knows one task that waits, the mux' own.
+        let nobody = &mut Context::from_waker(Waker::noop());
+        let has_room = self.nic.borrow_mut().transmit(nobody).is_some();
+        if !has_room {
+            self.divert.flush();
+        }
+        has_room
+    }
+
+    fn send(&self, len: usize, fill: &mut dyn FnMut(&mut [u8], &ChecksumCapabilities)) {
+        let nic = self.nic.borrow().capabilities().checksum;
+        let mut checksums = ChecksumCapabilities::default();
+        checksums.ipv4 = computed(&nic.ipv4);
+        checksums.tcp = computed(&nic.tcp);
+        self.send_packet(len, |packet| fill(packet, &checksums));
+    }
+}
+
+/// What is to be computed for a NIC that leaves so much to us.
+fn computed(checksum: &Checksum) -> phy::Checksum {
+    match checksum {
+        Checksum::Both => phy::Checksum::Both,
+        Checksum::Tx => phy::Checksum::Tx,
+        Checksum::Rx => phy::Checksum::Rx,
+        Checksum::None => phy::Checksum::None,
     }
 }
 
@@ -276,12 +336,9 @@ impl<D: Driver, const IN: usize, const OUT: usize, const LANES: usize> Port<'_, 
     /// Whether the NIC has room for a packet. If not, the stack is woken once
     /// it has.
     fn has_room(&self) -> bool {
-        // The NIC knows one task that waits, the mux' own.
-        let nobody = &mut Context::from_waker(Waker::noop());
-        let has_room = self.mux.nic.borrow_mut().transmit(nobody).is_some();
+        let has_room = self.mux.has_room();
         if !has_room {
             self.lane.block();
-            self.mux.divert.flush();
         }
         has_room
     }
@@ -343,18 +400,14 @@ impl<D: Driver, const IN: usize, const OUT: usize, const LANES: usize> embassy_n
 {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let mux = self.0;
-        let nic = &mut *mux.nic.borrow_mut();
-        let Some(token) = nic.transmit(&mut Context::from_waker(Waker::noop())) else {
-            unreachable!("the NIC had room when this token was made, and nothing was sent since")
-        };
-        let result = token.consume(ETHERNET_LEN + len, |frame| {
-            let (ethernet, packet) = frame.split_at_mut(ETHERNET_LEN);
+        let sent = mux.send_packet(len, |packet| {
             let result = f(packet);
-            mux.neighbours
-                .address(ethernet, packet, mux.mac, &mux.divert.outbound);
+            mux.connections.leave(packet);
             result
         });
-        mux.divert.flush();
+        let Some(result) = sent else {
+            unreachable!("the NIC had room when this token was made, and nothing was sent since")
+        };
         result
     }
 }
@@ -429,6 +482,7 @@ mod tests {
     use embassy_net::driver::TxToken as _;
 
     use super::*;
+    use crate::net::connections::Slot;
     use crate::net::frames::{Datagram, FRAME_LEN, UDP_HEADERS};
 
     const US: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -552,8 +606,9 @@ mod tests {
         let divert: &_ = Box::leak(Box::new(Divert::new()));
         let neighbours: &Neighbours = Box::leak(Box::default());
         neighbours.set_own(OWN, Ipv4Addr::new(255, 255, 255, 0));
-        let flows: &Flows = Box::leak(Box::default());
-        let mux = Box::leak(Box::new(Mux::new(nic, lanes, divert, neighbours, flows)));
+        let connections: &Connections<[Slot; 4]> = Box::leak(Box::default());
+        let mux = Mux::new(nic, lanes, divert, neighbours, connections);
+        let mux = Box::leak(Box::new(mux));
         World {
             wire,
             lanes,

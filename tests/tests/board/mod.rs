@@ -14,12 +14,16 @@ use std::thread::{self, JoinHandle};
 
 use embassy_executor::Spawner;
 use embassy_futures::select::{Either, select};
+use embassy_net::driver::Driver;
 use embassy_net::tcp::{TcpReader, TcpSocket, TcpWriter};
-use embassy_net::{Ipv4Cidr, Runner, Stack, StackResources, StaticConfigV4};
+use embassy_net::{Ipv4Cidr, Stack, StackResources, StaticConfigV4};
 use embassy_time::{Duration, Timer};
 use ichor::catalog::Catalog;
 use ichor::journal::Journal;
-use ichor::net::nudge::Flows;
+use ichor::net::connections::{Connections, Slot, Wire};
+use ichor::net::lane::Lane;
+use ichor::net::mux::{Divert, Mux};
+use ichor::net::neighbours::Neighbours;
 use ichor::net::shelf::Shelf;
 use ichor::net::site::Site;
 use ichor::net::status::{Health, Identity};
@@ -147,8 +151,9 @@ fn run(kind: Kind, listener: &TcpListener, visitors: Receiver<Visit>, wires: &Pa
         let (inside, visitors, restarts) = (inside.clone(), visitors.clone(), again.clone());
         let run = |spawner: Spawner| {
             let open = || AnyNic::open(&wire.parse::<Spec>().unwrap(), &reactor).unwrap();
-            let (board, bridge) = (stack(spawner, open(), IP), stack(spawner, open(), BRIDGE));
-            let restart = serve(spawner, board, kind, boot, &inside);
+            let (board, wire) = board(spawner, open());
+            let bridge = stack(spawner, open(), BRIDGE);
+            let restart = serve(spawner, board, wire, kind, boot, &inside);
             let listen = listen(reactor, spawner, listener, bridge);
             let visits = visits(visitors, inside);
             spawn(spawner, async move {
@@ -168,6 +173,7 @@ fn run(kind: Kind, listener: &TcpListener, visitors: Receiver<Visit>, wires: &Pa
 fn serve(
     spawner: Spawner,
     stack: Stack<'static>,
+    wire: &'static dyn Wire,
     kind: Kind,
     boot: u64,
     inside: &Inside,
@@ -199,9 +205,9 @@ fn serve(
     )
     .with_health(health);
     if kind == Kind::Fixed {
-        listen_on(spawner, stack, leak(site));
+        listen_on(spawner, stack, wire, leak(site));
     } else {
-        listen_on(spawner, stack, leak(site.with_updates(service)));
+        listen_on(spawner, stack, wire, leak(site.with_updates(service)));
     }
     Box::pin(async {
         service.restart().await;
@@ -212,13 +218,12 @@ fn serve(
 fn listen_on<U: ichor_hal::Updates>(
     spawner: Spawner,
     stack: Stack<'static>,
+    wire: &'static dyn Wire,
     site: &'static Site<'static, FakeFiles, Journal<16, 16>, SmallCatalog, U>,
 ) {
-    let flows: &Flows = leak(Flows::new());
     for _ in 0..PLACES {
         spawn(spawner, async move {
-            let (mut receive, mut send) = (vec![0; 16384], vec![0; 16384]);
-            ichor::net::http::serve(stack, PORT, site, flows, &mut receive, &mut send).await
+            ichor::net::http::serve(stack, PORT, site, wire, &mut vec![0; 16384]).await
         });
     }
 }
@@ -322,15 +327,26 @@ async fn down(reader: &mut TcpReader<'_>, mut stream: &TcpStream) {
     }
 }
 
-fn stack(spawner: Spawner, nic: AnyNic, ip: Ipv4Addr) -> Stack<'static> {
+/// The board's stack behind its mux.
+fn board(spawner: Spawner, nic: AnyNic) -> (Stack<'static>, &'static dyn Wire) {
+    let neighbours: &Neighbours = leak(Neighbours::new());
+    neighbours.set_own(IP, Ipv4Addr::new(255, 255, 255, 0));
+    let connections: &Connections<[Slot; PLACES]> = leak(Connections::new());
+    let (lanes, divert) = (leak([Lane::new()]), leak(Divert::<8, 8>::new()));
+    let mux: &Mux<_, _, _, 1> = leak(Mux::new(nic, lanes, divert, neighbours, connections));
+    spawn(spawner, mux.run());
+    let [port] = mux.ports();
+    (stack(spawner, port, IP), mux)
+}
+
+fn stack<D: Driver + 'static>(spawner: Spawner, nic: D, ip: Ipv4Addr) -> Stack<'static> {
     let config = embassy_net::Config::ipv4_static(StaticConfigV4 {
         address: Ipv4Cidr::new(ip, 24),
         gateway: None,
         dns_servers: Default::default(),
     });
     let resources = leak(StackResources::<{ PLACES + BRIDGES }>::new());
-    let (stack, mut runner): (_, Runner<'static, AnyNic>) =
-        embassy_net::new(nic, config, resources, 4711);
+    let (stack, mut runner) = embassy_net::new(nic, config, resources, 4711);
     spawn(spawner, async move { runner.run().await });
     stack
 }

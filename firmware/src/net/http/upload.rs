@@ -59,18 +59,17 @@ impl Line<'_, '_> {
                 site.refusal((&name, framing), peer, status, text, out)
             }
         };
-        let sent = match written {
-            Ok(len) => self.send_bytes(&out[..len]).await,
-            Err(_) => Err(Broken),
-        };
-        if firmware && outcome.is_ok() {
-            // Whether or not the sender is still there to hear it.
-            let _ = with_deadline(now + FLUSH_TIMEOUT, self.socket.flush()).await;
-            if let Some(service) = site.updates {
-                service.ready_to_restart();
-            }
+        let len = written.map_err(|_| Broken)?;
+        let answer = self.send_bytes(&out[..len]);
+        if !firmware || outcome.is_err() {
+            return answer.await;
         }
-        sent
+        // Whether or not the sender is still there to hear it.
+        let sent = with_deadline(now + FLUSH_TIMEOUT, answer).await;
+        if let Some(service) = site.updates {
+            service.ready_to_restart();
+        }
+        sent.unwrap_or(Err(Broken))
     }
 
     /// Gives all of a body to the update. The inner error is the board's.
@@ -94,6 +93,7 @@ impl Line<'_, '_> {
                     let Ok(Ok(n @ 1..)) = read.await else {
                         return Err(Broken);
                     };
+                    self.out.read(n);
                     self.conn.body_received(n, Instant::now());
                     n
                 }

@@ -1,0 +1,500 @@
+//! One connection's data on its way out.
+
+use embassy_time::{Duration, Instant};
+
+use super::round_trip::RoundTrip;
+use super::scoreboard::{Arrival, Fate, News, Scoreboard};
+
+/// The most bytes of a segment on Ethernet. What a peer announces may be more:
+/// then the NIC cuts.
+const ETHERNET_SEGMENT: u32 = 1460;
+
+/// The congestion window at the start, in segments (RFC 6928).
+const FIRST_WINDOW: u32 = 10;
+
+/// The part of a connection's share that a loss leaves as its congestion window
+/// at least. A cable that loses frames at random must not bring a boot to a stop;
+/// where many share the wire, which is then the likelier cause, it is less.
+const LEAST_PART: u32 = 8;
+
+/// The largest congestion window, in bytes.
+const MAX_WINDOW: u32 = 4 << 20;
+
+/// Segments that must have arrived behind one for it to be lost, and duplicate
+/// ACKs that say the same (RFC 5681 §3.2).
+const DUPLICATES: u32 = 3;
+
+/// Probes after which the time to the next one grows no more.
+const MAX_PROBES: u8 = 8;
+
+/// Recoveries for which a reordering is remembered (RFC 8985 §6.2).
+const REMEMBERED: u8 = 16;
+
+/// What a peer said when it opened the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The most bytes of a segment to it (RFC 9293 §3.7.1).
+    pub segment: u16,
+    /// Bytes that it has room for.
+    pub window: u32,
+    /// Whether it acknowledges selectively (RFC 2018).
+    pub selective: bool,
+    /// How long the handshake took, if no part of it was sent again.
+    pub round_trip: Option<Duration>,
+}
+
+/// What an acknowledgement says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    /// Everything before has arrived.
+    pub to: u64,
+    /// There is room for everything before.
+    pub edge: u64,
+    /// What has arrived behind `to`, from here to there.
+    pub blocks: [Option<(u64, u64)>; 3],
+    /// Whether it came without data or flags, as a duplicate ACK does.
+    pub is_bare: bool,
+}
+
+/// Bytes to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// The first of them. For an empty segment, one that the peer has: it
+    /// answers that with an ACK.
+    pub from: u64,
+    /// How many. More than the wire takes at once are for the NIC to cut up.
+    pub len: u32,
+}
+
+/// One connection's data on its way out: an account of what was sent, without
+/// the data.
+///
+/// The caller [offers](Self::offer) bytes, sends each [`next`](Self::next)
+/// segment and says [so](Self::sent), hands over every [ACK](Self::acknowledged)
+/// and, when the [deadline](Self::deadline) passes, [tells](Self::timed_out).
+#[derive(Debug)]
+pub struct Sender {
+    board: Scoreboard,
+    round_trip: RoundTrip,
+    /// What there is to be sent ends here.
+    end: u64,
+    /// The peer's window ends here.
+    edge: u64,
+    /// Bytes of a segment on the wire, and of the largest that the NIC takes.
+    segment: u32,
+    largest: u32,
+    selective: bool,
+    /// Bytes that the caller would have under way.
+    share: u32,
+    /// Transmissions so far.
+    number: u32,
+    /// The latest one that something has arrived of.
+    latest: Option<Arrival>,
+    /// Bytes that may be under way as far as the network is concerned, and up
+    /// to where that grows with every byte that arrives, past it by a segment
+    /// each round trip (RFC 5681 §3.1).
+    window: u32,
+    threshold: u32,
+    /// Losses are being mended until everything before was acknowledged.
+    recovery: Option<u64>,
+    /// ACKs in a row that said nothing new.
+    duplicates: u32,
+    /// For how many more recoveries segments may overtake others without the
+    /// others being lost.
+    reorders: u8,
+    /// Timeouts in a row.
+    in_vain: u8,
+    /// The last progress, or when something came under way after nothing was.
+    since: Instant,
+    /// How often it was probed for losses since.
+    probes: u8,
+    /// One segment may go out whatever the congestion window.
+    probe: bool,
+    /// The peer is to be asked for its window.
+    ask: bool,
+    /// When what was overtaken is lost.
+    overdue: Option<Instant>,
+    round: Round,
+}
+
+/// Measures what the path holds: once a round trip, what arrived in it.
+#[derive(Debug)]
+struct Round {
+    /// Bytes that have arrived in all, and had when the round began.
+    arrived: u64,
+    arrived_before: u64,
+    began: Instant,
+    /// The round is over when everything before was acknowledged.
+    end: u64,
+    /// Bytes a second times the least round trip.
+    holds: u64,
+}
+
+impl Sender {
+    /// Of a connection that nobody has opened.
+    pub const IDLE: Self = Self {
+        board: Scoreboard::new(),
+        round_trip: RoundTrip::new(),
+        end: 0,
+        edge: 0,
+        segment: 0,
+        largest: 0,
+        selective: false,
+        share: 0,
+        number: 0,
+        latest: None,
+        window: 0,
+        threshold: 0,
+        recovery: None,
+        duplicates: 0,
+        reorders: 0,
+        in_vain: 0,
+        since: Instant::from_ticks(0),
+        probes: 0,
+        probe: false,
+        ask: false,
+        overdue: None,
+        round: Round {
+            arrived: 0,
+            arrived_before: 0,
+            began: Instant::from_ticks(0),
+            end: 0,
+            holds: 0,
+        },
+    };
+
+    /// Of a connection that was opened just now. No segment will be longer than
+    /// `largest`.
+    pub fn new(peer: &Peer, largest: u32, now: Instant) -> Self {
+        let largest = u32::from(peer.segment).clamp(1, largest.max(1));
+        let segment = largest.min(ETHERNET_SEGMENT);
+        let mut sender = Self {
+            edge: peer.window.into(),
+            segment,
+            largest,
+            selective: peer.selective,
+            window: FIRST_WINDOW * segment,
+            threshold: MAX_WINDOW,
+            since: now,
+            ..Self::IDLE
+        };
+        if let Some(took) = peer.round_trip {
+            sender.round_trip.saw(took);
+        }
+        sender
+    }
+
+    /// There are `len` bytes more to be sent. Returns the place of the first.
+    pub fn offer(&mut self, len: u64) -> u64 {
+        let from = self.end;
+        self.end += len;
+        from
+    }
+
+    /// Whether the peer has everything.
+    pub fn is_done(&self) -> bool {
+        self.acknowledged_to() == self.end
+    }
+
+    /// The peer has everything before.
+    pub fn acknowledged_to(&self) -> u64 {
+        self.board.start()
+    }
+
+    /// Everything before was sent once at least.
+    pub fn sent_to(&self) -> u64 {
+        self.board.end()
+    }
+
+    /// What to send now, if anything. `share` is how many bytes the caller would
+    /// have under way; on a path that holds more, it is more.
+    pub fn next(&mut self, share: u32) -> Option<Segment> {
+        self.share = share;
+        if self.ask {
+            let from = self.board.start().wrapping_sub(1);
+            return Some(Segment { from, len: 0 });
+        }
+        let limit = u64::from(self.window).min(u64::from(share).max(2 * self.round.holds));
+        let under_way = self.under_way();
+        let mut room = limit.saturating_sub(under_way);
+        if under_way == 0 || self.probe {
+            room = room.max(self.segment.into());
+        }
+        let largest = u64::from(self.largest);
+        if let Some((from, to)) = self.board.first_lost() {
+            let len = (to - from).min(largest).min(self.whole_segments(room));
+            let len = len as u32;
+            return (len > 0).then_some(Segment { from, len });
+        }
+        let from = self.board.end();
+        let unsent = self.end - from;
+        let open = self.edge.saturating_sub(from);
+        if unsent == 0 || open == 0 || !self.board.has_room() {
+            return None;
+        }
+        let mut len = unsent.min(open).min(room).min(largest);
+        if len < unsent && len < largest {
+            // No small segments now that could be larger ones soon, or a
+            // thousand peers that read in small pieces are sent small ones
+            // (RFC 1122 §4.2.3.4).
+            let window = limit.min(self.edge - self.board.start());
+            let at_once = self.probe || self.recovery.is_some();
+            let worthwhile = if at_once {
+                0
+            } else {
+                (window / 4).min(largest / 2)
+            };
+            let worthwhile = worthwhile.max(self.segment.into());
+            if under_way > 0 && len < worthwhile {
+                return None;
+            }
+            if len > u64::from(self.segment) {
+                len = self.whole_segments(len);
+            }
+        }
+        (len > 0).then_some(Segment {
+            from,
+            len: len as u32,
+        })
+    }
+
+    /// Whether nothing is to be sent behind `segment`.
+    pub fn is_last(&self, segment: Segment) -> bool {
+        segment.from.wrapping_add(segment.len.into()) == self.end
+    }
+
+    /// `segment`, or the first bytes of it, was sent.
+    pub fn sent(&mut self, segment: Segment, now: Instant) {
+        let Segment { from, len } = segment;
+        if len == 0 {
+            self.ask = false;
+            return;
+        }
+        self.number = self.number.wrapping_add(1);
+        if self.board.is_empty() {
+            self.since = now;
+            self.round.begin(from, now);
+        }
+        let to = from + u64::from(len);
+        if from < self.board.end() {
+            self.board.sent_again(from, to, self.number, now);
+        } else {
+            self.board.sent(to, self.number, now);
+        }
+        self.probe = false;
+    }
+
+    /// The peer said something. What it cannot have said is passed over.
+    pub fn acknowledged(&mut self, ack: &Ack, now: Instant) {
+        let (start, end) = (self.board.start(), self.board.end());
+        if ack.to > end {
+            return;
+        }
+        let flight = self.under_way();
+        let mut news = self.board.news();
+        for (from, to) in ack.blocks.iter().flatten() {
+            self.board.delivered(*from, *to, &mut news);
+        }
+        self.board.acknowledged(ack.to, &mut news);
+        if ack.to > start {
+            self.duplicates = 0;
+        } else if ack.to == start && ack.edge == self.edge && ack.is_bare && flight > 0 {
+            self.duplicates = self.duplicates.saturating_add(1);
+        }
+        if ack.to >= start {
+            self.edge = ack.edge;
+        }
+        if news.bytes > 0 {
+            self.in_vain = 0;
+            self.probes = 0;
+            self.since = now;
+            self.heed(&news, now);
+            self.round.arrived += news.bytes;
+            self.round
+                .look(ack.to, self.board.end(), self.round_trip.least(), now);
+        }
+        if self.recovery.is_some_and(|end| ack.to >= end) {
+            self.recovery = None;
+            self.reorders = self.reorders.saturating_sub(1);
+        }
+        if self.recovery.is_none() {
+            self.grow(news.bytes, flight);
+        }
+        self.look_for_losses(ack.to > start, now);
+    }
+
+    /// When to call [`timed_out`](Self::timed_out).
+    pub fn deadline(&self) -> Option<Instant> {
+        let timeout = self.since + self.round_trip.timeout(self.in_vain);
+        if self.board.is_empty() {
+            // It may be that the peer has room again, and said so in vain.
+            return (self.board.end() < self.end).then_some(timeout);
+        }
+        let deadline = timeout.min(self.probe_at());
+        Some(self.overdue.map_or(deadline, |at| at.min(deadline)))
+    }
+
+    /// The [deadline](Self::deadline) may have passed.
+    pub fn timed_out(&mut self, now: Instant) {
+        if self.overdue.is_some_and(|at| now >= at) {
+            self.look_for_losses(false, now);
+        }
+        let timeout = self.since + self.round_trip.timeout(self.in_vain);
+        if self.board.is_empty() {
+            if self.board.end() < self.end && now >= timeout {
+                self.ask = true;
+                self.start_over(now);
+            }
+        } else if now >= timeout {
+            let flight = self.under_way();
+            self.board.lose(|_| true);
+            self.threshold = self.at_least(flight / 2);
+            self.window = self.at_least(0);
+            self.recovery = Some(self.board.end());
+            self.duplicates = 0;
+            self.overdue = None;
+            self.start_over(now);
+        } else if now >= self.probe_at() {
+            let open = self.edge.min(self.end) > self.board.end();
+            if self.recovery.is_some() {
+                // That it is lost again is more likely than anything else.
+                self.board.lose_first(self.segment.into());
+            } else if !open || !self.board.has_room() {
+                // Something new would show as well what is missing.
+                self.board.lose_last(self.segment.into());
+            }
+            self.probe = true;
+            self.probes = self.probes.saturating_add(1);
+        }
+    }
+
+    fn start_over(&mut self, now: Instant) {
+        self.in_vain = self.in_vain.saturating_add(1);
+        self.since = now;
+    }
+
+    /// When to probe next. Unlike RFC 8985 asks, this goes on, at twice the
+    /// distance each time: on a LAN there are hundreds of round trips to the
+    /// timeout.
+    fn probe_at(&self) -> Instant {
+        let is_single = self.board.end() - self.board.start() <= self.segment.into();
+        let doubled = (2 << self.probes.min(MAX_PROBES)) - 1;
+        self.since + self.round_trip.probe(is_single) * doubled
+    }
+
+    /// Bytes under way, without those of which duplicate ACKs say that they
+    /// have arrived.
+    fn under_way(&self) -> u64 {
+        let arrived = if self.selective {
+            0
+        } else {
+            u64::from(self.duplicates) * u64::from(self.segment)
+        };
+        self.board.count(Fate::UnderWay).saturating_sub(arrived)
+    }
+
+    /// The largest whole number of segments in so many bytes.
+    fn whole_segments(&self, bytes: u64) -> u64 {
+        bytes - bytes % u64::from(self.segment.max(1))
+    }
+
+    /// A window of this size, or the least.
+    fn at_least(&self, window: u64) -> u32 {
+        let window = window.min(MAX_WINDOW.into()) as u32;
+        window.max(self.share / LEAST_PART)
+    }
+
+    /// Learns from what arrived how long it takes, and in which order.
+    fn heed(&mut self, news: &News, now: Instant) {
+        if news.overtaken {
+            self.reorders = REMEMBERED;
+        }
+        let Some(arrival) = news.latest else { return };
+        let took = now.saturating_duration_since(arrival.at);
+        if !arrival.again {
+            self.round_trip.saw(took);
+        } else if took < self.round_trip.least() {
+            // It was the first transmission that arrived (RFC 8985 §6.2).
+            return;
+        }
+        if self.latest.is_none_or(|latest| arrival.is_after(&latest)) {
+            self.latest = Some(arrival);
+        }
+    }
+
+    fn grow(&mut self, arrived: u64, flight: u64) {
+        if flight < u64::from(self.window / 2) {
+            // It was not the window that kept more from being sent.
+            return;
+        }
+        let window = u64::from(self.window.max(1));
+        let growth = if self.window < self.threshold {
+            arrived
+        } else {
+            arrived * u64::from(self.segment) / window
+        };
+        self.window = (window + growth).min(MAX_WINDOW.into()) as u32;
+    }
+
+    /// Has sent again what was overtaken, or what duplicate ACKs ask for.
+    fn look_for_losses(&mut self, has_advanced: bool, now: Instant) {
+        self.overdue = None;
+        if let Some(latest) = self.latest.filter(|_| self.selective) {
+            let enough = u64::from(DUPLICATES * self.segment);
+            let at_once = self.reorders == 0
+                && (self.recovery.is_some() || self.board.count(Fate::Delivered) >= enough);
+            let wait = self.round_trip.reordering_wait();
+            let mut overdue: Option<Instant> = None;
+            self.board.lose(|run| {
+                if !latest.is_after(run) {
+                    return false;
+                }
+                let at = run.at + wait;
+                let is_lost = at_once || now >= at;
+                if !is_lost {
+                    overdue = Some(overdue.map_or(at, |other| other.min(at)));
+                }
+                is_lost
+            });
+            self.overdue = overdue;
+        }
+        if !self.selective {
+            let again = match self.recovery {
+                Some(_) => has_advanced,
+                None => self.duplicates >= DUPLICATES,
+            };
+            if again {
+                self.board.lose_first(self.segment.into());
+            }
+        }
+        if self.recovery.is_none() && self.board.first_lost().is_some() {
+            self.recovery = Some(self.board.end());
+            let flight = self.board.end() - self.board.start();
+            // As CUBIC does (RFC 9438 §4.6).
+            self.threshold = self.at_least(flight.min(self.window.into()) * 7 / 10);
+            self.window = self.threshold;
+            // However much is under way (RFC 6675 §5).
+            self.probe = true;
+        }
+    }
+}
+
+impl Round {
+    fn begin(&mut self, end: u64, now: Instant) {
+        self.arrived_before = self.arrived;
+        self.began = now;
+        self.end = end;
+    }
+
+    fn look(&mut self, acknowledged: u64, sent: u64, least: Duration, now: Instant) {
+        if acknowledged <= self.end {
+            return;
+        }
+        let took = now.saturating_duration_since(self.began);
+        if took >= least && took.as_ticks() > 0 {
+            let arrived = self.arrived - self.arrived_before;
+            self.holds = arrived * least.as_ticks() / took.as_ticks();
+        }
+        self.begin(sent, now);
+    }
+}
