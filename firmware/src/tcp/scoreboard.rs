@@ -29,7 +29,7 @@ struct Run {
     /// Which transmission it was sent in.
     number: u32,
     fate: Fate,
-    /// Whether it was sent before.
+    /// Whether it was sent before, or may be older than it says.
     again: bool,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct News {
     pub(super) latest: Option<Arrival>,
     /// Something sent once arrived after what was sent behind it.
     pub(super) overtaken: bool,
-    /// Behind the last byte that was known to have arrived before.
+    /// Behind the last byte of it.
     highest: u64,
 }
 
@@ -130,14 +130,6 @@ impl Scoreboard {
         self.make_room(SPARE)
     }
 
-    /// What an acknowledgement is to add to.
-    pub(super) fn news(&self) -> News {
-        News {
-            highest: self.highest,
-            ..News::default()
-        }
-    }
-
     /// Notes that what comes next was sent, up to `end`, in the transmission
     /// with this number.
     pub(super) fn sent(&mut self, end: u64, number: u32, at: Instant) {
@@ -155,11 +147,17 @@ impl Scoreboard {
         }
     }
 
-    /// Notes that lost bytes were sent again.
+    /// Notes that lost bytes were sent again: the first ones of a run. If there
+    /// is no place for the rest of it, that counts as sent with them. It must
+    /// not stay lost, or it would be sent without end.
     pub(super) fn sent_again(&mut self, from: u64, to: u64, number: u32, at: Instant) {
-        if !self.split(from) || !self.split(to) {
-            return;
-        }
+        self.make_room(1);
+        let to = if self.split(to) {
+            to
+        } else {
+            let mut ends = self.runs.iter().map(|run| run.end);
+            ends.find(|end| *end >= to).unwrap_or(to)
+        };
         self.change(from, to, |run| {
             *run = Run {
                 end: run.end,
@@ -171,13 +169,16 @@ impl Scoreboard {
         });
     }
 
-    /// The peer has everything before `to`.
+    /// The peer has everything before `to`. This is the last of what an
+    /// acknowledgement says.
     pub(super) fn acknowledged(&mut self, to: u64, news: &mut News) {
         let to = to.clamp(self.start, self.end());
         self.note(self.start, to, news);
         let gone = self.runs.iter().take_while(|run| run.end <= to).count();
         self.runs.drain(..gone);
         self.start = to;
+        // Not before: what one acknowledgement tells of is in no order.
+        self.highest = self.highest.max(news.highest);
     }
 
     /// The peer has the bytes from here to there.
@@ -188,7 +189,7 @@ impl Scoreboard {
         }
         self.note(from, to, news);
         self.change(from, to, |run| run.fate = Fate::Delivered);
-        self.join(|a, b| a.fate == Fate::Delivered && b.fate == Fate::Delivered);
+        self.join(Fate::Delivered);
     }
 
     /// Has those runs under way sent again of which `is_lost` says so.
@@ -198,28 +199,29 @@ impl Scoreboard {
                 run.fate = Fate::Lost;
             }
         }
-        self.join(|a, b| a.fate == Fate::Lost && b.fate == Fate::Lost);
+        self.join(Fate::Lost);
     }
 
-    /// Has the first bytes sent again, at most `bytes`, if they are under way.
-    pub(super) fn lose_first(&mut self, bytes: u64) {
+    /// Has everything sent again, what was delivered too: the peer may have
+    /// thrown that away (RFC 2018 §8).
+    pub(super) fn lose_all(&mut self) {
+        for run in &mut self.runs {
+            run.fate = Fate::Lost;
+        }
+        self.join(Fate::Lost);
+    }
+
+    /// Has the first bytes sent again, at most `bytes`, if they are under way
+    /// since the transmission with this number or one before.
+    pub(super) fn lose_first(&mut self, bytes: u64, number: u32) {
         let to = self.end().min(self.start + bytes);
+        self.make_room(1);
         if self.split(to)
             && let Some(first) = self.runs.first_mut()
             && first.fate == Fate::UnderWay
+            && number.wrapping_sub(first.number) as i32 >= 0
         {
             first.fate = Fate::Lost;
-        }
-    }
-
-    /// Has the last bytes sent again, at most `bytes`, if they are under way.
-    pub(super) fn lose_last(&mut self, bytes: u64) {
-        let from = self.start.max(self.end().saturating_sub(bytes));
-        if self.split(from)
-            && let Some(last) = self.runs.last_mut()
-            && last.fate == Fate::UnderWay
-        {
-            last.fate = Fate::Lost;
         }
     }
 
@@ -240,7 +242,7 @@ impl Scoreboard {
                 continue;
             }
             news.bytes += end - begin;
-            news.overtaken |= !run.again && end < news.highest;
+            news.overtaken |= !run.again && end < self.highest;
             let arrival = Arrival {
                 end,
                 ..run.arrival()
@@ -249,7 +251,7 @@ impl Scoreboard {
                 news.latest = Some(arrival);
             }
         }
-        self.highest = self.highest.max(to);
+        news.highest = news.highest.max(to);
     }
 
     /// Changes the runs from here to there, at both of which one ends.
@@ -276,36 +278,50 @@ impl Scoreboard {
         self.runs.insert(index, Run { end: at, ..run }).is_ok()
     }
 
-    /// Makes one run of those side by side that `are_one`.
-    fn join(&mut self, are_one: impl Fn(&Run, &Run) -> bool) {
-        let mut index = 1;
-        while index < self.runs.len() {
-            let (before, run) = (self.runs[index - 1], self.runs[index]);
-            if are_one(&before, &run) {
-                let later = if run.arrival().is_after(&before.arrival()) {
-                    run
-                } else {
-                    before
-                };
-                self.runs[index] = Run {
-                    end: run.end,
-                    // Nor can its round trip be told any more.
-                    again: true,
-                    ..later
-                };
-                self.runs.remove(index - 1);
-            } else {
-                index += 1;
+    /// Makes one run of those side by side that have this fate.
+    fn join(&mut self, fate: Fate) {
+        for index in (1..self.runs.len()).rev() {
+            if self.runs[index - 1].fate == fate && self.runs[index].fate == fate {
+                self.join_with_next(index - 1);
             }
         }
     }
 
-    /// Whether so many places are free, if need be by joining runs.
+    fn join_with_next(&mut self, index: usize) {
+        let (before, run) = (self.runs[index], self.runs[index + 1]);
+        let later = if run.arrival().is_after(&before.arrival()) {
+            run
+        } else {
+            before
+        };
+        // Which of them arrives, and so how long it took, is not known.
+        let is_ambiguous = before.number != run.number;
+        self.runs[index + 1] = Run {
+            end: run.end,
+            again: before.again || run.again || is_ambiguous,
+            ..later
+        };
+        self.runs.remove(index);
+    }
+
+    /// Whether so many places are free, if need be by joining those runs that
+    /// were sent closest to each other.
     fn make_room(&mut self, places: usize) -> bool {
-        if self.runs.len() + places > RUNS {
-            self.join(|a, b| a.fate == b.fate);
+        while self.runs.len() + places > RUNS {
+            let alike = self
+                .runs
+                .windows(2)
+                .enumerate()
+                .filter_map(|(index, pair)| {
+                    let apart = pair[1].number.wrapping_sub(pair[0].number) as i32;
+                    (pair[0].fate == pair[1].fate).then_some((apart.unsigned_abs(), index))
+                });
+            let Some((_, index)) = alike.min() else {
+                return false;
+            };
+            self.join_with_next(index);
         }
-        self.runs.len() + places <= RUNS
+        true
     }
 }
 

@@ -24,8 +24,9 @@ const MAX_WINDOW: u32 = 4 << 20;
 /// ACKs that say the same (RFC 5681 §3.2).
 const DUPLICATES: u32 = 3;
 
-/// Probes after which the time to the next one grows no more.
-const MAX_PROBES: u8 = 8;
+/// Probes before a timeout, each waited for twice as long: a probe may be lost
+/// as what it asks for was.
+const PROBES: u8 = 3;
 
 /// Recoveries for which a reordering is remembered (RFC 8985 §6.2).
 const REMEMBERED: u8 = 16;
@@ -95,8 +96,10 @@ pub struct Sender {
     /// each round trip (RFC 5681 §3.1).
     window: u32,
     threshold: u32,
-    /// Losses are being mended until everything before was acknowledged.
-    recovery: Option<u64>,
+    recovery: Option<Recovery>,
+    /// Duplicate ACKs up to here tell of what was sent again after a timeout
+    /// though the peer had it (RFC 6582 §3.2).
+    resent: u64,
     /// ACKs in a row that said nothing new.
     duplicates: u32,
     /// For how many more recoveries segments may overtake others without the
@@ -106,15 +109,22 @@ pub struct Sender {
     in_vain: u8,
     /// The last progress, or when something came under way after nothing was.
     since: Instant,
-    /// How often it was probed for losses since.
+    /// Probes since.
     probes: u8,
-    /// One segment may go out whatever the congestion window.
-    probe: bool,
     /// The peer is to be asked for its window.
     ask: bool,
     /// When what was overtaken is lost.
     overdue: Option<Instant>,
     round: Round,
+}
+
+/// Losses are being mended.
+#[derive(Debug, Clone, Copy)]
+struct Recovery {
+    /// Until everything before was acknowledged.
+    end: u64,
+    /// The last transmission before it began.
+    number: u32,
 }
 
 /// Measures what the path holds: once a round trip, what arrived in it.
@@ -146,12 +156,12 @@ impl Sender {
         window: 0,
         threshold: 0,
         recovery: None,
+        resent: 0,
         duplicates: 0,
         reorders: 0,
         in_vain: 0,
         since: Instant::from_ticks(0),
         probes: 0,
-        probe: false,
         ask: false,
         overdue: None,
         round: Round {
@@ -216,12 +226,20 @@ impl Sender {
         }
         let limit = u64::from(self.window).min(u64::from(share).max(2 * self.round.holds));
         let under_way = self.under_way();
-        let mut room = limit.saturating_sub(under_way);
-        if under_way == 0 || self.probe {
-            room = room.max(self.segment.into());
-        }
+        let room = if under_way == 0 {
+            limit.max(self.segment.into())
+        } else {
+            limit.saturating_sub(under_way)
+        };
         let largest = u64::from(self.largest);
         if let Some((from, to)) = self.board.first_lost() {
+            // What all else waits for goes out whatever the window.
+            let is_first = from == self.board.start();
+            let room = if is_first {
+                room.max(self.segment.into())
+            } else {
+                room
+            };
             let len = (to - from).min(largest).min(self.whole_segments(room));
             let len = len as u32;
             return (len > 0).then_some(Segment { from, len });
@@ -238,13 +256,10 @@ impl Sender {
             // thousand peers that read in small pieces are sent small ones
             // (RFC 1122 §4.2.3.4).
             let window = limit.min(self.edge - self.board.start());
-            let at_once = self.probe || self.recovery.is_some();
-            let worthwhile = if at_once {
-                0
-            } else {
-                (window / 4).min(largest / 2)
+            let worthwhile = match self.recovery {
+                Some(_) => self.segment.into(),
+                None => (window / 4).min(largest / 2).max(self.segment.into()),
             };
-            let worthwhile = worthwhile.max(self.segment.into());
             if under_way > 0 && len < worthwhile {
                 return None;
             }
@@ -281,7 +296,6 @@ impl Sender {
         } else {
             self.board.sent(to, self.number, now);
         }
-        self.probe = false;
     }
 
     /// The peer said something. What it cannot have said is passed over.
@@ -291,13 +305,18 @@ impl Sender {
             return;
         }
         let flight = self.under_way();
-        let mut news = self.board.news();
+        let mut news = News::default();
         for (from, to) in ack.blocks.iter().flatten() {
             self.board.delivered(*from, *to, &mut news);
         }
         self.board.acknowledged(ack.to, &mut news);
         if ack.to > start {
-            self.duplicates = 0;
+            // All but the first of those segments had been told of.
+            let told = (ack.to - start).div_ceil(u64::from(self.segment.max(1))) - 1;
+            self.duplicates = match self.recovery {
+                Some(_) => u64::from(self.duplicates).saturating_sub(told) as u32,
+                None => 0,
+            };
         } else if ack.to == start && ack.edge == self.edge && ack.is_bare && flight > 0 {
             self.duplicates = self.duplicates.saturating_add(1);
         }
@@ -313,11 +332,12 @@ impl Sender {
             self.round
                 .look(ack.to, self.board.end(), self.round_trip.least(), now);
         }
-        if self.recovery.is_some_and(|end| ack.to >= end) {
+        if self.recovery.is_some_and(|recovery| ack.to >= recovery.end) {
             self.recovery = None;
+            self.duplicates = 0;
             self.reorders = self.reorders.saturating_sub(1);
         }
-        if self.recovery.is_none() {
+        if self.recovery.is_none() || self.window < self.threshold {
             self.grow(news.bytes, flight);
         }
         self.look_for_losses(ack.to > start, now);
@@ -330,7 +350,10 @@ impl Sender {
             // It may be that the peer has room again, and said so in vain.
             return (self.board.end() < self.end).then_some(timeout);
         }
-        let deadline = timeout.min(self.probe_at());
+        let mut deadline = timeout;
+        if self.may_probe() {
+            deadline = deadline.min(self.probe_at());
+        }
         Some(self.overdue.map_or(deadline, |at| at.min(deadline)))
     }
 
@@ -347,24 +370,31 @@ impl Sender {
             }
         } else if now >= timeout {
             let flight = self.under_way();
-            self.board.lose(|_| true);
+            self.board.lose_all();
             self.threshold = self.at_least(flight / 2);
             self.window = self.at_least(0);
-            self.recovery = Some(self.board.end());
+            self.recovery = Some(self.since_now());
+            self.resent = self.board.end();
             self.duplicates = 0;
             self.overdue = None;
             self.start_over(now);
-        } else if now >= self.probe_at() {
-            let open = self.edge.min(self.end) > self.board.end();
-            if self.recovery.is_some() {
-                // That it is lost again is more likely than anything else.
-                self.board.lose_first(self.segment.into());
-            } else if !open || !self.board.has_room() {
-                // Something new would show as well what is missing.
-                self.board.lose_last(self.segment.into());
+        } else if self.may_probe() && now >= self.probe_at() {
+            // The answer shows what else is missing: from a selective peer, all
+            // that was sent before and that it does not cover.
+            let is_single = self.is_single();
+            self.board.lose_first(self.segment.into(), self.number);
+            if !self.selective && !is_single {
+                self.recover();
             }
-            self.probe = true;
-            self.probes = self.probes.saturating_add(1);
+            self.probes += 1;
+            self.since = now;
+        }
+    }
+
+    fn since_now(&self) -> Recovery {
+        Recovery {
+            end: self.board.end(),
+            number: self.number,
         }
     }
 
@@ -373,13 +403,16 @@ impl Sender {
         self.since = now;
     }
 
-    /// When to probe next. Unlike RFC 8985 asks, this goes on, at twice the
-    /// distance each time: on a LAN there are hundreds of round trips to the
-    /// timeout.
+    fn may_probe(&self) -> bool {
+        self.probes < PROBES && self.in_vain == 0
+    }
+
     fn probe_at(&self) -> Instant {
-        let is_single = self.board.end() - self.board.start() <= self.segment.into();
-        let doubled = (2 << self.probes.min(MAX_PROBES)) - 1;
-        self.since + self.round_trip.probe(is_single) * doubled
+        self.since + self.round_trip.probe(self.is_single()) * (1 << self.probes)
+    }
+
+    fn is_single(&self) -> bool {
+        self.board.end() - self.board.start() <= self.segment.into()
     }
 
     /// Bytes under way, without those of which duplicate ACKs say that they
@@ -459,23 +492,32 @@ impl Sender {
             self.overdue = overdue;
         }
         if !self.selective {
-            let again = match self.recovery {
-                Some(_) => has_advanced,
-                None => self.duplicates >= DUPLICATES,
+            let by = match self.recovery {
+                Some(recovery) => has_advanced.then_some(recovery.number),
+                None => {
+                    let enough = self.duplicates >= DUPLICATES;
+                    (enough && self.board.start() > self.resent).then_some(self.number)
+                }
             };
-            if again {
-                self.board.lose_first(self.segment.into());
+            if let Some(by) = by {
+                self.board.lose_first(self.segment.into(), by);
             }
         }
-        if self.recovery.is_none() && self.board.first_lost().is_some() {
-            self.recovery = Some(self.board.end());
-            let flight = self.board.end() - self.board.start();
-            // As CUBIC does (RFC 9438 §4.6).
-            self.threshold = self.at_least(flight.min(self.window.into()) * 7 / 10);
-            self.window = self.threshold;
-            // However much is under way (RFC 6675 §5).
-            self.probe = true;
+        if self.board.first_lost().is_some() {
+            self.recover();
         }
+    }
+
+    /// Begins a recovery.
+    fn recover(&mut self) {
+        if self.recovery.is_some() {
+            return;
+        }
+        self.recovery = Some(self.since_now());
+        let flight = self.board.end() - self.board.start();
+        // As CUBIC does (RFC 9438 §4.6).
+        self.threshold = self.at_least(flight.min(self.window.into()) * 7 / 10);
+        self.window = self.threshold;
     }
 }
 
