@@ -33,17 +33,16 @@ struct Run {
     again: bool,
 }
 
-/// A transmission that the peer has got something of.
+/// Where a byte is in the order of all that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Arrival {
+pub(super) struct Order {
+    /// The transmission.
     pub(super) number: u32,
-    /// Behind the last byte of it that is known to have arrived.
+    /// Behind the byte.
     pub(super) end: u64,
-    pub(super) at: Instant,
-    pub(super) again: bool,
 }
 
-impl Arrival {
+impl Order {
     /// Whether it was sent after `other`. What was sent together was sent from
     /// its first byte to its last.
     pub(super) fn is_after(&self, other: &Self) -> bool {
@@ -52,6 +51,15 @@ impl Arrival {
             later => later > 0,
         }
     }
+}
+
+/// A transmission that something has arrived of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Arrival {
+    /// Its last byte that is known to have arrived.
+    pub(super) order: Order,
+    pub(super) at: Instant,
+    pub(super) again: bool,
 }
 
 /// What an acknowledgement brought.
@@ -193,9 +201,9 @@ impl Scoreboard {
     }
 
     /// Has those runs under way sent again of which `is_lost` says so.
-    pub(super) fn lose(&mut self, mut is_lost: impl FnMut(&Arrival) -> bool) {
+    pub(super) fn lose(&mut self, mut is_lost: impl FnMut(&Order, Instant) -> bool) {
         for run in &mut self.runs {
-            if run.fate == Fate::UnderWay && is_lost(&run.arrival()) {
+            if run.fate == Fate::UnderWay && is_lost(&run.order(), run.at) {
                 run.fate = Fate::Lost;
             }
         }
@@ -244,10 +252,12 @@ impl Scoreboard {
             news.bytes += end - begin;
             news.overtaken |= !run.again && end < self.highest;
             let arrival = Arrival {
-                end,
-                ..run.arrival()
+                order: Order { end, ..run.order() },
+                at: run.at,
+                again: run.again,
             };
-            if news.latest.is_none_or(|latest| arrival.is_after(&latest)) {
+            let is_latest = |latest: Arrival| arrival.order.is_after(&latest.order);
+            if news.latest.is_none_or(is_latest) {
                 news.latest = Some(arrival);
             }
         }
@@ -289,7 +299,7 @@ impl Scoreboard {
 
     fn join_with_next(&mut self, index: usize) {
         let (before, run) = (self.runs[index], self.runs[index + 1]);
-        let later = if run.arrival().is_after(&before.arrival()) {
+        let later = if run.order().is_after(&before.order()) {
             run
         } else {
             before
@@ -326,12 +336,10 @@ impl Scoreboard {
 }
 
 impl Run {
-    fn arrival(&self) -> Arrival {
-        Arrival {
+    fn order(&self) -> Order {
+        Order {
             number: self.number,
             end: self.end,
-            at: self.at,
-            again: self.again,
         }
     }
 }

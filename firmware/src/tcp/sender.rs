@@ -3,7 +3,7 @@
 use embassy_time::{Duration, Instant};
 
 use super::round_trip::RoundTrip;
-use super::scoreboard::{Arrival, Fate, News, Scoreboard};
+use super::scoreboard::{Fate, News, Order, Scoreboard};
 
 /// The most bytes of a segment on Ethernet. What a peer announces may be more:
 /// then the NIC cuts.
@@ -89,8 +89,8 @@ pub struct Sender {
     share: u32,
     /// Transmissions so far.
     number: u32,
-    /// The latest one that something has arrived of.
-    latest: Option<Arrival>,
+    /// The last of all bytes, as they were sent, that has arrived.
+    latest: Option<Order>,
     /// Bytes that may be under way as far as the network is concerned, and up
     /// to where that grows with every byte that arrives, past it by a segment
     /// each round trip (RFC 5681 §3.1).
@@ -450,8 +450,11 @@ impl Sender {
             // It was the first transmission that arrived (RFC 8985 §6.2).
             return;
         }
-        if self.latest.is_none_or(|latest| arrival.is_after(&latest)) {
-            self.latest = Some(arrival);
+        if self
+            .latest
+            .is_none_or(|latest| arrival.order.is_after(&latest))
+        {
+            self.latest = Some(arrival.order);
         }
     }
 
@@ -478,11 +481,11 @@ impl Sender {
                 && (self.recovery.is_some() || self.board.count(Fate::Delivered) >= enough);
             let wait = self.round_trip.reordering_wait();
             let mut overdue: Option<Instant> = None;
-            self.board.lose(|run| {
-                if !latest.is_after(run) {
+            self.board.lose(|order, sent_at| {
+                if !latest.is_after(order) {
                     return false;
                 }
-                let at = run.at + wait;
+                let at = sent_at + wait;
                 let is_lost = at_once || now >= at;
                 if !is_lost {
                     overdue = Some(overdue.map_or(at, |other| other.min(at)));
