@@ -10,6 +10,10 @@
 //! The mux shows this module every TCP packet, on its way [in](Connections::hear)
 //! and [out](Connections::leave).
 
+mod said;
+#[cfg(test)]
+mod tests;
+
 use core::cell::{Cell, RefCell};
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::task::{Context, Poll};
@@ -21,6 +25,7 @@ use smoltcp::wire::{
     IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
 };
 
+use self::said::{ACKNOWLEDGEMENT, SEQUENCE, Said, later, put_number};
 use super::recent::{Entry, Recent, spread};
 use crate::tcp::{Ack, Peer, Segment, Sender};
 
@@ -42,11 +47,6 @@ const DEFAULT_SEGMENT: u16 = 536;
 
 /// IPv4 and TCP headers without options.
 pub(super) const HEADERS: usize = 20 + 20;
-
-/// Where things are in a TCP header (RFC 9293 §3.1).
-const SEQUENCE: usize = 4;
-const ACKNOWLEDGEMENT: usize = 8;
-const CHECKSUM: usize = 16;
 
 /// What sends packets.
 pub trait Wire {
@@ -583,77 +583,4 @@ impl State {
             );
         });
     }
-}
-
-/// What a TCP segment says.
-struct Said {
-    from: SocketAddrV4,
-    to: SocketAddrV4,
-    control: TcpControl,
-    sequence: TcpSeqNumber,
-    ack: Option<TcpSeqNumber>,
-    window: u16,
-    scale: Option<u8>,
-    segment: Option<u16>,
-    selective: bool,
-    blocks: [Option<(u32, u32)>; 3],
-    /// Bytes of data.
-    len: usize,
-}
-
-impl Said {
-    /// Reads an IPv4 packet that carries a TCP segment.
-    fn read(packet: &[u8], checksums: &ChecksumCapabilities) -> Option<Self> {
-        let ipv4 = Ipv4Packet::new_checked(packet).ok()?;
-        let is_sound = !checksums.ipv4.rx() || ipv4.verify_checksum();
-        if ipv4.next_header() != IpProtocol::Tcp || ipv4.more_frags() || !is_sound {
-            return None;
-        }
-        let (src, dst) = (ipv4.src_addr(), ipv4.dst_addr());
-        let segment = TcpPacket::new_checked(ipv4.payload()).ok()?;
-        let repr = TcpRepr::parse(&segment, &src.into(), &dst.into(), checksums).ok()?;
-        Some(Self {
-            from: SocketAddrV4::new(src, repr.src_port),
-            to: SocketAddrV4::new(dst, repr.dst_port),
-            control: repr.control,
-            sequence: repr.seq_number,
-            ack: repr.ack_number,
-            window: repr.window_len,
-            scale: repr.window_scale.map(|scale| scale.min(14)),
-            segment: repr.max_seg_size,
-            selective: repr.sack_permitted,
-            blocks: repr.sack_ranges,
-            len: repr.payload.len(),
-        })
-    }
-}
-
-/// The one further on.
-fn later(a: TcpSeqNumber, b: TcpSeqNumber) -> TcpSeqNumber {
-    if a < b { b } else { a }
-}
-
-/// Writes a number into the TCP header of an IPv4 packet and mends the checksum
-/// (RFC 1624 §3), if there is one: what the NIC is to fill in stays wrong.
-fn put_number(packet: &mut [u8], at: usize, number: u32) {
-    let header = packet.first().map_or(0, |byte| usize::from(byte & 0xf) * 4);
-    let Some(segment) = packet.get_mut(header..) else {
-        return;
-    };
-    let Some(field) = segment.get_mut(at..).and_then(<[u8]>::first_chunk_mut) else {
-        return;
-    };
-    let before = u32::from_be_bytes(core::mem::replace(field, number.to_be_bytes()));
-    let Some(field) = segment
-        .get_mut(CHECKSUM..)
-        .and_then(<[u8]>::first_chunk_mut)
-    else {
-        return;
-    };
-    let words = |number: u32| (number >> 16) + (number & 0xffff);
-    let mut sum = u32::from(!u16::from_be_bytes(*field)) + words(!before) + words(number);
-    while sum > 0xffff {
-        sum = words(sum);
-    }
-    *field = (!(sum as u16)).to_be_bytes();
 }
