@@ -13,7 +13,8 @@
 //! ```
 //!
 //! The servers are state machines that do no I/O: bytes and time in, bytes
-//! out. Only [`net`] awaits anything.
+//! out. So is [`tcp`], which sends what HTTP answers. Only [`net`] awaits
+//! anything.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![allow(async_fn_in_trait)]

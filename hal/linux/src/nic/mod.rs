@@ -42,9 +42,7 @@ pub use tap::TapNic;
 pub use wire::Wire;
 
 /// Bytes of the longest TCP segment that the stack is let send where the kernel
-/// cuts them up: with headers below the 65,535 bytes of an IPv4 packet. A socket's
-/// send buffer should hold a whole number of them, as a segment ends where the
-/// buffer does.
+/// cuts them up: with headers below the 65,535 bytes of an IPv4 packet.
 pub const LARGE_SEGMENT: usize = 60 * 1024;
 
 /// Longest frame the stack sends: 1500 bytes of IP behind an Ethernet header.
