@@ -450,6 +450,11 @@ impl Outgoing<'_> {
         self.slot.state.borrow_mut().sender.offer(len)
     }
 
+    /// Everything before was sent once at least.
+    pub(super) fn sent_to(&self) -> u64 {
+        self.slot.state.borrow().sender.sent_to()
+    }
+
     /// The peer has everything before.
     pub(super) fn acknowledged_to(&self) -> u64 {
         self.slot.state.borrow().sender.acknowledged_to()

@@ -207,45 +207,42 @@ impl Line<'_, '_> {
         answer: &Answer<'_, F::File, C>,
         out: &mut [u8; RESPONSE_HEAD_LEN],
     ) -> Result<(), Broken> {
-        let started = Instant::now();
-        let (result, event, first, len) = match answer {
-            Answer::Text(len) => return self.send_bytes(&out[..*len]).await,
+        match answer {
+            Answer::Text(len) => self.send_bytes(&out[..*len]).await,
             Answer::Page { plan, page } => {
                 let body = head(plan, out)?;
                 // Of a page in memory.
                 let (first, len) = (body.first as usize, body.len as usize);
                 let page = &page.as_bytes()[first..first + len];
-                return self
-                    .send_answered(out, &body, |_, at, room| {
-                        let rest = &page[at as usize..];
-                        let n = rest.len().min(room.len());
-                        room[..n].copy_from_slice(&rest[..n]);
-                        Poll::Ready(Ok(n))
-                    })
-                    .await;
+                let fill = |_: &mut Context<'_>, at, room: &mut [u8]| {
+                    let rest = usize::try_from(at).ok().and_then(|at| page.get(at..));
+                    let rest = rest.unwrap_or_default();
+                    let n = rest.len().min(room.len());
+                    room[..n].copy_from_slice(&rest[..n]);
+                    Poll::Ready(Ok(n))
+                };
+                self.send_answered(out, &body, fill, || {}).await
             }
             Answer::File { plan, file, event } => {
                 let body = head(plan, out)?;
                 let (files, peer, first) = (site.files, self.peer, body.first);
-                let result = self
-                    .send_answered(out, &body, |cx, at, room| {
-                        let read = files.poll_read_at(cx, file, first + at, room);
-                        read.map(|read| match read {
-                            Ok(n @ 1..) => Ok(n),
-                            // Shorter than it was when its length was told, or
-                            // unreadable: both end the connection, never in
-                            // padding.
-                            _ => {
-                                warn!(
-                                    "http: a file changed or failed while {} was reading it",
-                                    peer
-                                );
-                                Err(Broken)
-                            }
-                        })
+                let fill = |cx: &mut Context<'_>, at, room: &mut [u8]| {
+                    let read = files.poll_read_at(cx, file, first + at, room);
+                    read.map(|read| match read {
+                        Ok(n @ 1..) => Ok(n),
+                        // Shorter than it was when its length was told, or
+                        // unreadable: both end the connection, never in padding.
+                        _ => {
+                            warn!(
+                                "http: a file changed or failed while {} was reading it",
+                                peer
+                            );
+                            Err(Broken)
+                        }
                     })
-                    .await;
-                (result, event, first, body.len)
+                };
+                self.send_reported(site.journal, event, out, &body, fill)
+                    .await
             }
             Answer::Document {
                 plan,
@@ -256,24 +253,43 @@ impl Line<'_, '_> {
                 let first = body.first;
                 // It is rendered anew for every piece, so that no copy of it is
                 // kept. Most are sent in one or two.
-                let result = self
-                    .send_answered(out, &body, |_, at, room| {
-                        let skip = usize::try_from(first + at).unwrap_or(usize::MAX);
-                        let mut window = Window::new(skip, room);
-                        // Only the window could fail, and it takes everything.
-                        let _ = document.render(&mut window);
-                        match window.bytes().len() {
-                            0 => Poll::Ready(Err(Broken)),
-                            n => Poll::Ready(Ok(n)),
-                        }
+                let fill = |_: &mut Context<'_>, at, room: &mut [u8]| {
+                    let skip = usize::try_from(first + at).unwrap_or(usize::MAX);
+                    let mut window = Window::new(skip, room);
+                    // Only the window could fail, and it takes everything.
+                    let _ = document.render(&mut window);
+                    Poll::Ready(match window.bytes().len() {
+                        0 => Err(Broken),
+                        n => Ok(n),
                     })
-                    .await;
-                (result, event, first, body.len)
+                };
+                self.send_reported(site.journal, event, out, &body, fill)
+                    .await
+            }
+        }
+    }
+
+    /// Sends a head and a body, and tells the journal when all of it is on its
+    /// way: firmware that has what it wants may start it and never say so.
+    async fn send_reported(
+        &mut self,
+        journal: &impl Record,
+        event: &Event,
+        head: &[u8],
+        body: &BodyPlan,
+        fill: impl FnMut(&mut Context<'_>, u64, &mut [u8]) -> Poll<Result<usize, Broken>>,
+    ) -> Result<(), Broken> {
+        let started = Instant::now();
+        let mut told = body.len == 0;
+        let mut tell = |whole| {
+            if !core::mem::replace(&mut told, true) {
+                let took = Instant::now().saturating_duration_since(started);
+                note(journal, event, whole, body.first, body.len, took);
             }
         };
-        if len > 0 {
-            let took = Instant::now().saturating_duration_since(started);
-            note(site.journal, event, result.is_ok(), first, len, took);
+        let result = self.send_answered(head, body, fill, || tell(true)).await;
+        if result.is_err() {
+            tell(false);
         }
         result
     }
@@ -285,7 +301,7 @@ impl Line<'_, '_> {
             first: 0,
             len: 0,
         };
-        self.send_answered(bytes, &body, |_, _, _| Poll::Ready(Err(Broken)))
+        self.send_answered(bytes, &body, |_, _, _| Poll::Ready(Err(Broken)), || {})
             .await
     }
 
@@ -295,10 +311,11 @@ impl Line<'_, '_> {
         head: &[u8],
         body: &BodyPlan,
         mut fill: impl FnMut(&mut Context<'_>, u64, &mut [u8]) -> Poll<Result<usize, Broken>>,
+        sent: impl FnMut(),
     ) -> Result<(), Broken> {
         let head = &head[..body.head_len];
         let head_len = head.len() as u64;
-        self.send(head_len + body.len, |cx, at, room| {
+        let fill = |cx: &mut Context<'_>, at, room: &mut [u8]| {
             let of_head = usize::try_from(at).ok().and_then(|at| head.get(at..));
             let of_head = of_head.unwrap_or_default();
             let n = of_head.len().min(room.len());
@@ -312,17 +329,18 @@ impl Line<'_, '_> {
                 Poll::Pending if n > 0 => Poll::Ready(Ok(n)),
                 other => other,
             }
-        })
-        .await
+        };
+        self.send(head_len + body.len, fill, sent).await
     }
 
     /// Sends `len` bytes, which `fill` reads from any place on, and again if
-    /// they get lost. Ends when the peer has them all; its minimum rate is
-    /// kept.
+    /// they get lost. Calls `sent` when all of them were sent once, perhaps more
+    /// than once, and ends when the peer has them; its minimum rate is kept.
     async fn send(
         &mut self,
         len: u64,
         mut fill: impl FnMut(&mut Context<'_>, u64, &mut [u8]) -> Poll<Result<usize, Broken>>,
+        mut sent: impl FnMut(),
     ) -> Result<(), Broken> {
         let Self {
             socket,
@@ -341,6 +359,9 @@ impl Line<'_, '_> {
                 return Poll::Ready(Err(Broken));
             }
             out.go_on(*wire, cx, |cx, place, room| fill(cx, place - first, room))?;
+            if out.sent_to() == first + len {
+                sent();
+            }
             let now = Instant::now();
             let progress = out.acknowledged_to() - acknowledged;
             if progress > 0 {
