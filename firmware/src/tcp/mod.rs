@@ -21,5 +21,7 @@
 mod round_trip;
 mod scoreboard;
 mod sender;
+#[cfg(test)]
+mod simulation;
 
 pub use sender::{Ack, Peer, Segment, Sender};

@@ -95,3 +95,75 @@ impl RoundTrip {
         (self.smoothed * 2).max(MIN_PROBE) + delay
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn micros(micros: u64) -> Duration {
+        Duration::from_micros(micros)
+    }
+
+    fn seen(took: &[u64]) -> RoundTrip {
+        let mut round_trip = RoundTrip::new();
+        for took in took {
+            round_trip.saw(micros(*took));
+        }
+        round_trip
+    }
+
+    #[test]
+    fn the_timeout_is_bounded_and_doubles() {
+        // Seen in microseconds, timeouts in vain, milliseconds.
+        let cases: [(&[u64], u8, u64); 9] = [
+            (&[], 0, 1_000),
+            (&[], 1, 2_000),
+            (&[], 255, 2_000),
+            (&[0], 0, 200),
+            (&[200], 0, 200),
+            (&[200], 1, 400),
+            (&[200], 3, 1_600),
+            (&[200], 4, 2_000),
+            (&[100_000], 0, 300),
+        ];
+        for (took, in_vain, millis) in cases {
+            let timeout = seen(took).timeout(in_vain);
+            assert_eq!(timeout, Duration::from_millis(millis), "{took:?}");
+        }
+    }
+
+    #[test]
+    fn smoothing_is_that_of_the_rfc() {
+        let got = seen(&[80_000, 160_000]);
+        assert_eq!(got.smoothed, micros(90_000));
+        assert_eq!(got.variation, micros(50_000));
+        assert_eq!(got.least(), micros(80_000));
+        assert_eq!(got.timeout(0), micros(290_000));
+        assert_eq!(seen(&[80_000, 0]).variation, micros(49_999));
+    }
+
+    #[test]
+    fn what_was_overtaken_is_waited_for() {
+        // The latest, and a quarter of the least or 100 us.
+        for (took, wait) in [
+            (&[200, 300][..], 400),
+            (&[4_000, 6_000], 7_000),
+            (&[6_000, 4_000], 5_000),
+        ] {
+            assert_eq!(seen(took).reordering_wait(), micros(wait), "{took:?}");
+        }
+    }
+
+    #[test]
+    fn a_probe_waits_for_two_round_trips_and_a_late_ack() {
+        for (took, is_single, wait) in [
+            (200, false, 2_000),
+            (200, true, 42_000),
+            (10_000, false, 20_000),
+            (10_000, true, 60_000),
+        ] {
+            let got = seen(&[took]).probe(is_single);
+            assert_eq!(got, micros(wait), "{took} {is_single}");
+        }
+    }
+}

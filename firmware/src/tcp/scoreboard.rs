@@ -9,6 +9,10 @@ const RUNS: usize = 64;
 /// Runs that are left for what peers report, and for what is sent again.
 const SPARE: usize = 8;
 
+/// Being a transmission apart counts against joining two runs as much as being
+/// so many bytes longer.
+const APART: u64 = 16_384;
+
 /// What is known of a run of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -314,17 +318,22 @@ impl Scoreboard {
         self.runs.remove(index);
     }
 
-    /// Whether so many places are free, if need be by joining those runs that
-    /// were sent closest to each other.
+    /// Whether so many places are free, if need be by joining runs: short ones
+    /// that were sent close to each other. A run that grew with every join
+    /// would always be one that was sent just now.
     fn make_room(&mut self, places: usize) -> bool {
         while self.runs.len() + places > RUNS {
+            let mut start = self.start;
             let alike = self
                 .runs
                 .windows(2)
                 .enumerate()
                 .filter_map(|(index, pair)| {
+                    let bytes = pair[1].end - start;
+                    start = pair[0].end;
                     let apart = pair[1].number.wrapping_sub(pair[0].number) as i32;
-                    (pair[0].fate == pair[1].fate).then_some((apart.unsigned_abs(), index))
+                    let cost = u64::from(apart.unsigned_abs()) * APART + bytes;
+                    (pair[0].fate == pair[1].fate).then_some((cost, index))
                 });
             let Some((_, index)) = alike.min() else {
                 return false;
@@ -340,6 +349,163 @@ impl Run {
         Order {
             number: self.number,
             end: self.end,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ichor_hal::{Entropy, fake::FakeEntropy};
+
+    fn at(number: u32) -> Instant {
+        Instant::from_micros(number.into())
+    }
+
+    /// One byte in each of so many transmissions.
+    fn board(bytes: u32) -> Scoreboard {
+        let mut board = Scoreboard::new();
+        for number in 1..=bytes {
+            board.sent(number.into(), number, at(number));
+        }
+        board
+    }
+
+    #[test]
+    fn what_was_sent_together_was_sent_in_order() {
+        let order = |number, end| Order { number, end };
+        for (a, b, is_after) in [
+            ((2, 5), (1, 9), true),
+            ((1, 9), (2, 5), false),
+            ((2, 6), (2, 5), true),
+            ((2, 5), (2, 5), false),
+            ((0, 5), (u32::MAX, 9), true),
+            ((u32::MAX, 9), (0, 5), false),
+        ] {
+            assert_eq!(order(a.0, a.1).is_after(&order(b.0, b.1)), is_after);
+        }
+    }
+
+    #[test]
+    fn overtaken_is_what_arrives_after_what_an_earlier_ack_told_of() {
+        // ACKs of blocks, and whether the last of them tells of a reordering.
+        type Blocks<'a> = &'a [(u64, u64)];
+        let cases: [(&[Blocks<'_>], bool); 5] = [
+            (&[&[(5, 6)], &[(6, 7)]], false),
+            (&[&[(5, 6)], &[(3, 4)]], true),
+            (&[&[(5, 6), (3, 4)]], false),
+            (&[&[(5, 6)], &[(5, 6)]], false),
+            (&[&[(5, 6)], &[(7, 8), (3, 6)]], true),
+        ];
+        for (acks, expected) in cases {
+            let mut board = board(10);
+            let mut overtaken = false;
+            for blocks in acks {
+                let mut news = News::default();
+                for (from, to) in *blocks {
+                    board.delivered(*from, *to, &mut news);
+                }
+                board.acknowledged(0, &mut news);
+                overtaken = news.overtaken;
+            }
+            assert_eq!(overtaken, expected, "{acks:?}");
+        }
+    }
+
+    #[test]
+    fn a_joined_run_tells_no_round_trip() {
+        let mut board = board(RUNS as u32);
+        assert!(board.has_room());
+        assert_eq!(board.runs.len(), RUNS - SPARE);
+        let mut news = News::default();
+        board.acknowledged(1, &mut news);
+        assert!(news.latest.is_some_and(|latest| latest.again));
+    }
+
+    #[test]
+    fn without_a_place_a_lost_run_counts_as_sent_whole() {
+        let mut board = Scoreboard::new();
+        board.sent(1_000, 1, at(1));
+        for index in 0..RUNS as u64 {
+            board.delivered(10 * index + 5, 10 * index + 10, &mut News::default());
+        }
+        board.lose(|_, _| true);
+        let mut sends = 0;
+        while let Some((from, _)) = board.first_lost() {
+            sends += 1;
+            assert!(sends < 2_000, "it is sent without end");
+            board.sent_again(from, from + 1, 1 + sends, at(sends));
+        }
+        assert_eq!(board.end(), 1_000);
+        assert!(board.runs.len() <= RUNS);
+    }
+
+    /// What a board knows against what is so, byte by byte. A delivery may be
+    /// forgotten, and no byte that did not arrive counts as delivered.
+    #[test]
+    fn it_agrees_with_an_account_of_every_byte() {
+        for seed in 0..300 {
+            let random = &mut FakeEntropy(seed);
+            let mut board = Scoreboard::new();
+            let mut arrived = std::vec::Vec::new();
+            let (mut start, mut number) = (0, 0);
+            for _ in 0..300 {
+                let end = arrived.len() as u64;
+                let mut below = |most: u64| random.seed() % most.max(1);
+                number += 1;
+                match below(8) {
+                    0..3 if board.has_room() => {
+                        let len = below(if seed % 2 == 0 { 3 } else { 50 }) + 1;
+                        arrived.resize(arrived.len() + len as usize, false);
+                        board.sent(end + len, number, at(number));
+                    }
+                    3 | 4 => {
+                        let from = start + below(end - start);
+                        let to = (from + 1 + below(9)).min(end);
+                        let mut news = News::default();
+                        let fresh = (from..to).filter(|at| !arrived[*at as usize]);
+                        let fresh = fresh.count() as u64;
+                        board.delivered(from, to, &mut news);
+                        board.acknowledged(start, &mut news);
+                        assert!(news.bytes == 0 || news.bytes >= fresh, "seed {seed}");
+                        arrived[from as usize..to as usize].fill(true);
+                    }
+                    5 => {
+                        let by = number.saturating_sub(below(20) as u32);
+                        board.lose(|order, _| order.number <= by);
+                    }
+                    6 => {
+                        if let Some((from, to)) = board.first_lost() {
+                            let to = from + 1 + below(to - from);
+                            let lost = board.count(Fate::Lost);
+                            board.sent_again(from, to, number, at(number));
+                            assert!(board.count(Fate::Lost) <= lost - (to - from));
+                        }
+                    }
+                    _ => {
+                        start += below(end - start + 1) / 4;
+                        board.acknowledged(start, &mut News::default());
+                        arrived[..start as usize].fill(true);
+                        if below(40) == 0 {
+                            board.lose_all();
+                        }
+                    }
+                }
+                assert_eq!(board.start(), start, "seed {seed}");
+                assert_eq!(board.end(), arrived.len() as u64, "seed {seed}");
+                assert!(board.runs.len() <= RUNS);
+                let mut from = board.start;
+                for run in &board.runs {
+                    assert!(run.end > from, "seed {seed}: {board:?}");
+                    let bytes = &arrived[from as usize..run.end as usize];
+                    let is_so = run.fate != Fate::Delivered || bytes.iter().all(|byte| *byte);
+                    assert!(is_so, "seed {seed}: {from} to {}: {board:?}", run.end);
+                    from = run.end;
+                }
+                let fates = [Fate::UnderWay, Fate::Lost, Fate::Delivered];
+                let sum: u64 = fates.map(|fate| board.count(fate)).iter().sum();
+                assert_eq!(sum, board.end() - board.start());
+            }
         }
     }
 }

@@ -107,7 +107,7 @@ pub struct Sender {
     reorders: u8,
     /// Timeouts in a row.
     in_vain: u8,
-    /// The last progress, or when something came under way after nothing was.
+    /// The last progress, or when something was sent for the first time.
     since: Instant,
     /// Probes since.
     probes: u8,
@@ -125,6 +125,15 @@ struct Recovery {
     end: u64,
     /// The last transmission before it began.
     number: u32,
+    /// Bytes sent and not acknowledged when it began; 0 after a timeout, when
+    /// the congestion window alone says what may be sent.
+    flight: u64,
+    /// Bytes that have arrived since, that were sent since, and that may be sent
+    /// now: little more than arrive, so that a queue that has overflown can
+    /// drain (proportional rate reduction, RFC 6937).
+    arrived: u64,
+    sent: u64,
+    allowed: u64,
 }
 
 /// Measures what the path holds: once a round trip, what arrived in it.
@@ -226,17 +235,19 @@ impl Sender {
         }
         let limit = u64::from(self.window).min(u64::from(share).max(2 * self.round.holds));
         let under_way = self.under_way();
-        let room = if under_way == 0 {
-            limit.max(self.segment.into())
-        } else {
-            limit.saturating_sub(under_way)
+        let mut room = match &self.recovery {
+            Some(recovery) if recovery.flight > 0 => recovery.allowed,
+            _ => limit.saturating_sub(under_way),
         };
+        if under_way == 0 {
+            room = room.max(self.segment.into());
+        }
         let largest = u64::from(self.largest);
         if let Some((from, to)) = self.board.first_lost() {
             // What all else waits for goes out whatever the window.
             let is_first = from == self.board.start();
             let room = if is_first {
-                room.max(self.segment.into())
+                room.max(self.probe_len())
             } else {
                 room
             };
@@ -287,14 +298,18 @@ impl Sender {
         }
         self.number = self.number.wrapping_add(1);
         if self.board.is_empty() {
-            self.since = now;
             self.round.begin(from, now);
+        }
+        if let Some(recovery) = &mut self.recovery {
+            recovery.sent += u64::from(len);
+            recovery.allowed = recovery.allowed.saturating_sub(len.into());
         }
         let to = from + u64::from(len);
         if from < self.board.end() {
             self.board.sent_again(from, to, self.number, now);
         } else {
             self.board.sent(to, self.number, now);
+            self.since = now;
         }
     }
 
@@ -310,6 +325,7 @@ impl Sender {
             self.board.delivered(*from, *to, &mut news);
         }
         self.board.acknowledged(ack.to, &mut news);
+        let duplicates = self.duplicates;
         if ack.to > start {
             // All but the first of those segments had been told of.
             let told = (ack.to - start).div_ceil(u64::from(self.segment.max(1))) - 1;
@@ -341,6 +357,29 @@ impl Sender {
             self.grow(news.bytes, flight);
         }
         self.look_for_losses(ack.to > start, now);
+        let told = if self.selective { 0 } else { self.segment };
+        let arrived = (news.bytes + u64::from(self.duplicates) * u64::from(told))
+            .saturating_sub(u64::from(duplicates) * u64::from(told));
+        self.allow(arrived, ack.to > start);
+    }
+
+    /// Allows in a recovery what may be sent after so many bytes more have
+    /// arrived.
+    fn allow(&mut self, arrived: u64, has_advanced: bool) {
+        let (under_way, threshold) = (self.under_way(), u64::from(self.threshold));
+        let segment = u64::from(self.segment);
+        let Some(recovery) = self.recovery.as_mut().filter(|it| it.flight > 0) else {
+            return;
+        };
+        recovery.arrived += arrived;
+        recovery.allowed = if under_way > threshold {
+            let due = (recovery.arrived * threshold).div_ceil(recovery.flight);
+            due.saturating_sub(recovery.sent)
+        } else {
+            let conserved = recovery.arrived.saturating_sub(recovery.sent).max(arrived);
+            let more = if has_advanced { segment } else { 0 };
+            (conserved + more).min(threshold - under_way)
+        };
     }
 
     /// When to call [`timed_out`](Self::timed_out).
@@ -373,7 +412,7 @@ impl Sender {
             self.board.lose_all();
             self.threshold = self.at_least(flight / 2);
             self.window = self.at_least(0);
-            self.recovery = Some(self.since_now());
+            self.recovery = Some(self.since_now(0));
             self.resent = self.board.end();
             self.duplicates = 0;
             self.overdue = None;
@@ -382,7 +421,7 @@ impl Sender {
             // The answer shows what else is missing: from a selective peer, all
             // that was sent before and that it does not cover.
             let is_single = self.is_single();
-            self.board.lose_first(self.segment.into(), self.number);
+            self.board.lose_first(self.probe_len(), self.number);
             if !self.selective && !is_single {
                 self.recover();
             }
@@ -391,10 +430,14 @@ impl Sender {
         }
     }
 
-    fn since_now(&self) -> Recovery {
+    fn since_now(&self, flight: u64) -> Recovery {
         Recovery {
             end: self.board.end(),
             number: self.number,
+            flight,
+            arrived: 0,
+            sent: 0,
+            allowed: 0,
         }
     }
 
@@ -409,6 +452,12 @@ impl Sender {
 
     fn probe_at(&self) -> Instant {
         self.since + self.round_trip.probe(self.is_single()) * (1 << self.probes)
+    }
+
+    /// Bytes of a probe: two segments are acknowledged at once, where one may be
+    /// acknowledged late (RFC 9293 §3.8.6.3).
+    fn probe_len(&self) -> u64 {
+        2 * u64::from(self.segment)
     }
 
     fn is_single(&self) -> bool {
@@ -516,8 +565,8 @@ impl Sender {
         if self.recovery.is_some() {
             return;
         }
-        self.recovery = Some(self.since_now());
         let flight = self.board.end() - self.board.start();
+        self.recovery = Some(self.since_now(flight));
         // As CUBIC does (RFC 9438 §4.6).
         self.threshold = self.at_least(flight.min(self.window.into()) * 7 / 10);
         self.window = self.threshold;
