@@ -14,6 +14,7 @@
 mod catalog;
 mod dhcp;
 mod http;
+mod tcp;
 mod tftp;
 
 use std::process::ExitCode;
@@ -26,11 +27,12 @@ type Turn = Box<dyn FnMut()>;
 type SetUp = fn() -> Turn;
 
 /// The inner loops by name, each with what sets it up.
-const LOOPS: [(&str, SetUp); 6] = [
+const LOOPS: [(&str, SetUp); 7] = [
     ("dhcp-exchange", dhcp::exchange),
     ("tftp-block", tftp::block),
     ("tftp-window-16", tftp::window),
     ("http-head", http::head),
+    ("tcp-ack", tcp::ack),
     ("catalog-script", catalog::script),
     ("catalog-config", catalog::config),
 ];

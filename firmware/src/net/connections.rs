@@ -124,6 +124,8 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 struct Newcomer {
     own: SocketAddrV4,
+    /// The sequence number of the peer's SYN.
+    sequence: TcpSeqNumber,
     /// When the peer's SYN came, until the round trip is known.
     asked: Option<Instant>,
     peer: Peer,
@@ -139,6 +141,7 @@ impl Entry for Newcomer {
     // All zero bits.
     const NOBODY: Self = Self {
         own: NOWHERE,
+        sequence: TcpSeqNumber(0),
         asked: None,
         peer: Peer {
             segment: 0,
@@ -269,21 +272,26 @@ impl Connections {
 
     /// Notes a SYN.
     fn welcome(&self, key: Key, said: &Said) {
-        let again = self
-            .newcomer(key)
-            .is_some_and(|known| known.asked.is_some());
-        let newcomer = Newcomer {
-            own: key.own,
+        let known = self.newcomer(key);
+        let newcomer = match known.filter(|known| known.sequence == said.sequence) {
             // Which one is answered cannot be told (RFC 6298 §3).
-            asked: (!again).then(Instant::now),
-            peer: Peer {
-                segment: said.segment.unwrap_or(DEFAULT_SEGMENT),
-                window: said.window.into(),
-                selective: said.selective,
-                round_trip: None,
+            Some(known) => Newcomer {
+                asked: None,
+                ..known
             },
-            scale: said.scale.unwrap_or(0),
-            answer: None,
+            None => Newcomer {
+                own: key.own,
+                sequence: said.sequence,
+                asked: Some(Instant::now()),
+                peer: Peer {
+                    segment: said.segment.unwrap_or(DEFAULT_SEGMENT),
+                    window: said.window.into(),
+                    selective: said.selective,
+                    round_trip: None,
+                },
+                scale: said.scale.unwrap_or(0),
+                answer: None,
+            },
         };
         self.newcomers.set(key.number(), newcomer);
     }

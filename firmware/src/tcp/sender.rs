@@ -337,6 +337,10 @@ impl Sender {
             self.duplicates = self.duplicates.saturating_add(1);
         }
         if ack.to >= start {
+            if self.board.is_empty() && ack.edge > self.edge {
+                // What was in vain was to ask for this.
+                self.in_vain = 0;
+            }
             self.edge = ack.edge;
         }
         if news.bytes > 0 {

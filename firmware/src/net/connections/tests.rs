@@ -376,6 +376,22 @@ fn a_connection_that_nobody_saw_begin_is_not_taken_over() {
 }
 
 #[test]
+fn a_syn_that_comes_twice_changes_nothing() {
+    let desk = Desk::new();
+    desk.greet(7);
+    desk.hear(Packet::from_peer(7, TcpControl::Syn, 1000, 0));
+    let out = desk.open(7).unwrap();
+    desk.hear(Packet::from_peer(7, TcpControl::Syn, 1000, 0));
+    out.offer(1);
+    let sent = desk.go_on(&out, &Arc::new(Bell::default()));
+    assert_eq!(sent, [(5001, vec![0])]);
+    // Another one is the peer's after a restart.
+    drop(out);
+    desk.hear(Packet::from_peer(7, TcpControl::Syn, 9000, 0));
+    assert!(desk.open(7).is_none());
+}
+
+#[test]
 fn damaged_packets_say_nothing() {
     let desk = Desk::new();
     desk.greet(7);
