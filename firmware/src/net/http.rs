@@ -352,9 +352,13 @@ impl Line<'_, '_> {
         let first = out.offer(len);
         let mut acknowledged = first;
         let mut since = Instant::now();
+        let mut is_awaited = false;
         poll_fn(|cx| {
-            // Woken, too, when the stack sees the connection break.
-            let _ = pin!(socket.wait_read_ready()).poll(cx);
+            if !core::mem::replace(&mut is_awaited, true) {
+                // Woken, too, when the stack sees the connection break. Once, as
+                // the stack looks at all its sockets each time it is asked.
+                let _ = pin!(socket.wait_read_ready()).poll(cx);
+            }
             if !socket.may_send() {
                 return Poll::Ready(Err(Broken));
             }
