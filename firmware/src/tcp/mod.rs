@@ -9,11 +9,13 @@
 //! - What was lost is found by selective acknowledgements (RFC 2018) and the
 //!   order of transmissions (RACK, RFC 8985 §6), or from peers without them by
 //!   duplicate ACKs (NewReno, RFC 6582).
-//! - The last segments, behind which nothing comes, are asked for again after
-//!   two round trips (tail loss probe, RFC 8985 §7), then after the
-//!   retransmission timeout (RFC 6298).
+//! - When nothing comes back for two round trips, the first segments that the
+//!   peer lacks are sent again as a probe, whose answer shows what else it
+//!   lacks. (RFC 8985 §7 probes with the last one.) All is sent again only after
+//!   the retransmission timeout (RFC 6298).
 //! - How much may be under way is bounded by the peer's window, a congestion
-//!   window (RFC 5681) and the caller.
+//!   window (RFC 5681) and the caller; while losses are mended, little more is
+//!   sent than arrives (RFC 6937).
 //!
 //! Bytes are counted from the first one of the connection, in 64 bits. Segments
 //! may be larger than the wire's: the NIC cuts them up.

@@ -17,7 +17,7 @@ const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 /// (Linux does at least).
 const DELAYED_ACK: Duration = Duration::from_millis(40);
 
-/// The least time after which the end of what is under way is asked for again.
+/// The least time without an acknowledgement after which a loss is probed for.
 const MIN_PROBE: Duration = Duration::from_millis(2);
 
 /// Round trips that were seen (RFC 6298 §2).
@@ -84,8 +84,8 @@ impl RoundTrip {
         (timeout * (1 << in_vain.min(8))).min(MAX_TIMEOUT)
     }
 
-    /// When to probe for the loss of the last segments (RFC 8985 §7.2).
-    /// A single one may be acknowledged late.
+    /// When to probe for a loss (RFC 8985 §7.2). A single segment may be
+    /// acknowledged late.
     pub(super) fn probe(&self, is_single: bool) -> Duration {
         let delay = if is_single {
             DELAYED_ACK

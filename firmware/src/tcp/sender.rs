@@ -361,9 +361,10 @@ impl Sender {
             self.grow(news.bytes, flight);
         }
         self.look_for_losses(ack.to > start, now);
-        let told = if self.selective { 0 } else { self.segment };
-        let arrived = (news.bytes + u64::from(self.duplicates) * u64::from(told))
-            .saturating_sub(u64::from(duplicates) * u64::from(told));
+        // A duplicate ACK tells of a segment before it is acknowledged.
+        let each = u64::from(if self.selective { 0 } else { self.segment });
+        let arrived = (news.bytes + u64::from(self.duplicates) * each)
+            .saturating_sub(u64::from(duplicates) * each);
         self.allow(arrived, ack.to > start);
     }
 
