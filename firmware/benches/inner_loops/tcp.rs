@@ -56,7 +56,7 @@ fn turn(sender: &mut Sender, clock: u64) -> u32 {
     };
     sender.acknowledged(&ack, now);
     let mut sent = 0;
-    while let Some(segment) = sender.next(SHARE) {
+    while let Some(segment) = sender.next(SHARE, SHARE) {
         let Segment { len, .. } = segment;
         sent += len;
         sender.sent(segment, now);

@@ -36,9 +36,9 @@ const NEWCOMERS: usize = 2048;
 pub const LARGEST_SEGMENT: usize = 60 * 1024;
 
 /// Bytes that may be under way on all connections together, and the least and
-/// most on one of them: much under way is soon more than a processor's cache,
-/// and one connection alone is the faster the more it has under way, up to here.
-/// A whole number of the largest segments fits.
+/// most on one of them where the path holds less: much under way is soon more
+/// than a processor's cache, and one connection alone is the faster the more it
+/// has under way, up to here. A whole number of the largest segments fits.
 const SHARED_WINDOW: u32 = 8 << 20;
 const SHARE: (u32, u32) = (2 * LARGEST_SEGMENT as u32, 8 * LARGEST_SEGMENT as u32);
 
@@ -404,11 +404,13 @@ impl Connections {
         }
     }
 
-    /// Bytes that may be under way on each connection.
-    fn share(&self) -> u32 {
+    /// Bytes that may be under way on each connection, and the most where the
+    /// path holds more than that.
+    fn share(&self) -> (u32, u32) {
         let largest = LARGEST_SEGMENT as u32;
-        let share = SHARED_WINDOW / u32::from(self.open.get().max(1));
-        (share / largest * largest).clamp(SHARE.0, SHARE.1)
+        let most = SHARED_WINDOW / u32::from(self.open.get().max(1));
+        let share = (most / largest * largest).clamp(SHARE.0, SHARE.1);
+        (share, most)
     }
 
     /// The slot with this number, of which 0 is none.
@@ -495,7 +497,8 @@ impl Outgoing<'_> {
         if state.sender.deadline().is_some_and(|at| at <= now) {
             state.sender.timed_out(now);
         }
-        while let Some(mut segment) = state.sender.next(self.connections.share()) {
+        let (share, most) = self.connections.share();
+        while let Some(mut segment) = state.sender.next(share, most) {
             if !wire.has_room() {
                 self.connections.wait(self.number, self.slot);
                 break;

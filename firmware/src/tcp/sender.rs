@@ -226,14 +226,15 @@ impl Sender {
     }
 
     /// What to send now, if anything. `share` is how many bytes the caller would
-    /// have under way; on a path that holds more, it is more.
-    pub fn next(&mut self, share: u32) -> Option<Segment> {
+    /// have under way; on a path that holds more, it is more, and `most` at most.
+    pub fn next(&mut self, share: u32, most: u32) -> Option<Segment> {
         self.share = share;
         if self.ask {
             let from = self.board.start().wrapping_sub(1);
             return Some(Segment { from, len: 0 });
         }
-        let limit = u64::from(self.window).min(u64::from(share).max(2 * self.round.holds));
+        let held = (2 * self.round.holds).clamp(share.into(), most.max(share).into());
+        let limit = held.min(self.window.into());
         let under_way = self.under_way();
         let mut room = match &self.recovery {
             Some(recovery) if recovery.flight > 0 => recovery.allowed,

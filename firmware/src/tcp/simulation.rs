@@ -265,7 +265,7 @@ impl World {
     fn pump(&mut self, sender: &mut Sender) {
         for _ in 0..20_000 {
             let before = sender.acknowledged_to();
-            let Some(segment) = sender.next(self.setting.share) else {
+            let Some(segment) = sender.next(self.setting.share, u32::MAX) else {
                 self.check(sender);
                 return;
             };
@@ -724,7 +724,7 @@ fn absurd_acknowledgements_do_no_harm() {
                 sender.timed_out(instant(now));
             }
             for _ in 0..random.seed() % 8 {
-                let Some(segment) = sender.next(1 << 20) else {
+                let Some(segment) = sender.next(1 << 20, 1 << 20) else {
                     break;
                 };
                 let to = segment.from.wrapping_add(segment.len.into());
