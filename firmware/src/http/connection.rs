@@ -191,8 +191,7 @@ impl<const N: usize> Connection<N> {
         Progress::Reply(reply)
     }
 
-    /// `bytes` more of the response went into the socket's buffer, which means
-    /// that the peer made room for them.
+    /// The peer has acknowledged `bytes` more of the response.
     pub fn progress(&mut self, now: Instant, bytes: usize) {
         self.phase.progress(now, bytes);
     }
@@ -264,9 +263,8 @@ impl<const N: usize> Connection<N> {
         }
     }
 
-    /// The whole response was sent, and the peer has acknowledged it (the
-    /// socket was flushed): from here on the peer is idle, and a slow one that
-    /// still has a full socket buffer to take would be cut off.
+    /// The whole response was sent, and the peer has acknowledged it: from here
+    /// on the peer is idle, and a slow one that has not would be cut off.
     ///
     /// Never call this after a body that broke off: abort the socket instead.
     pub fn finished(&mut self, now: Instant) {
