@@ -33,8 +33,9 @@ mod capacity {
     /// IP stacks: one for TFTP, and those that the HTTP connections are spread
     /// over, as each looks at all of its own for every packet.
     pub(crate) const STACKS: usize = 1 + 16;
-    /// HTTP connections of one stack, which are more than TFTP's sockets. So many of a thousand machines do not meet
-    /// in one by chance: that is four standard deviations above the mean.
+    /// HTTP connections of one stack, which are more than TFTP's sockets. So many
+    /// of a thousand machines do not meet in one by chance: that is four standard
+    /// deviations above the mean.
     pub(crate) const STACK_CONNECTIONS: usize = 96;
     /// HTTP connections.
     pub(crate) const CONNECTIONS: usize = (STACKS - 1) * STACK_CONNECTIONS;

@@ -33,9 +33,9 @@ use crate::cli::Serve;
 use crate::failure::{Failure, Kind};
 use crate::output::Printer;
 use crate::tasks::{
-    BoardDivert, BoardJournal, BoardMux, BoardSite, CATALOGS, CONNECTION_SLOTS, DHCP, DIVERT,
-    HEALTH, JOURNAL, LANES, NEIGHBOURS, TFTP, http_sockets, print_journal, reload_catalog,
-    run_dhcp, run_http, run_mux, run_stack, run_tftp,
+    BoardDivert, BoardJournal, BoardMux, BoardSite, CATALOGS, DHCP, DIVERT, HEALTH, JOURNAL, LANES,
+    NEIGHBOURS, TCP_CONNECTIONS, TFTP, http_sockets, print_journal, reload_catalog, run_dhcp,
+    run_http, run_mux, run_stack, run_tftp,
 };
 
 /// Where leases are kept unless the owner says otherwise.
@@ -264,7 +264,7 @@ async fn serve_until_signalled(spawner: Spawner, parts: Parts) -> Result<(), Fai
         LANES.take(),
         divert,
         neighbours,
-        CONNECTION_SLOTS.take(),
+        TCP_CONNECTIONS.take(),
     )));
     spawner.spawn(run_mux(mux).map_err(full)?);
     let mut stacks = Vec::with_capacity(STACKS);

@@ -49,7 +49,7 @@ pub(crate) type BoardSite = Site<'static, DataFolder, BoardJournal, BoardCatalog
 pub(crate) type BoardTask = Task<'static, LogFile, UnixClock, BoardJournal, FRAMES, FRAMES>;
 
 pub(crate) static DIVERT: ConstStaticCell<BoardDivert> = ConstStaticCell::new(Divert::new());
-pub(crate) static CONNECTION_SLOTS: ConstStaticCell<Connections<[Slot; CONNECTIONS]>> =
+pub(crate) static TCP_CONNECTIONS: ConstStaticCell<Connections<[Slot; CONNECTIONS]>> =
     ConstStaticCell::new(Connections::new());
 pub(crate) static HEALTH: ConstStaticCell<Health> = ConstStaticCell::new(Health::new(Identity {
     board: "bastion",

@@ -25,8 +25,8 @@ use crate::capacity::TFTP_PORTS;
 use crate::settings::{self, Origin};
 use crate::storage::{self, BoardCard};
 use crate::tasks::{
-    CATALOGS, CLOCK, CONNECTION_SLOTS, DHCP, DIVERT, HEALTH, JOURNAL, LANE, MUX, NEIGHBOURS,
-    RECEIVE_BUFFERS, RESOURCES, SERVICE, SITE, TFTP, live, reload_catalog, restart, run_dhcp,
+    CATALOGS, CLOCK, DHCP, DIVERT, HEALTH, JOURNAL, LANE, MUX, NEIGHBOURS, RECEIVE_BUFFERS,
+    RESOURCES, SERVICE, SITE, TCP_CONNECTIONS, TFTP, live, reload_catalog, restart, run_dhcp,
     run_http, run_mux, run_stack, run_tftp, run_volume, tell_journal, tell_lost_messages,
     watch_volume,
 };
@@ -154,7 +154,7 @@ async fn serve(spawner: Spawner, parts: Parts) {
         LANE.take(),
         divert,
         neighbours,
-        CONNECTION_SLOTS.take(),
+        TCP_CONNECTIONS.take(),
     ));
     start(spawner, run_mux(mux));
     let [port] = mux.ports();

@@ -43,7 +43,7 @@ pub(crate) static DIVERT: ConstStaticCell<BoardDivert> = ConstStaticCell::new(Di
 /// The way to the one stack, which has all sockets.
 pub(crate) static LANE: ConstStaticCell<[Lane; 1]> = ConstStaticCell::new([Lane::new()]);
 pub(crate) static MUX: StaticCell<BoardMux> = StaticCell::new();
-pub(crate) static CONNECTION_SLOTS: ConstStaticCell<Connections<[Slot; CONNECTIONS]>> =
+pub(crate) static TCP_CONNECTIONS: ConstStaticCell<Connections<[Slot; CONNECTIONS]>> =
     ConstStaticCell::new(Connections::new());
 pub(crate) static NEIGHBOURS: ConstStaticCell<Neighbours> = ConstStaticCell::new(Neighbours::new());
 pub(crate) static HEALTH: ConstStaticCell<Health> = ConstStaticCell::new(Health::new(Identity {

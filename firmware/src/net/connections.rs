@@ -10,7 +10,7 @@
 //! The mux shows this module every TCP packet, on its way [in](Connections::hear)
 //! and [out](Connections::leave).
 
-mod said;
+mod header;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +25,7 @@ use smoltcp::wire::{
     IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
 };
 
-use self::said::{ACKNOWLEDGEMENT, SEQUENCE, Said, later, put_number};
+use self::header::{ACKNOWLEDGEMENT, Header, SEQUENCE, later, put_number};
 use super::recent::{Entry, Recent, spread};
 use crate::tcp::{Ack, Peer, Segment, Sender};
 
@@ -46,7 +46,7 @@ const SHARE: (u32, u32) = (2 * LARGEST_SEGMENT as u32, 8 * LARGEST_SEGMENT as u3
 const DEFAULT_SEGMENT: u16 = 536;
 
 /// IPv4 and TCP headers without options.
-pub(super) const HEADERS: usize = 20 + 20;
+const HEADERS: usize = 20 + 20;
 
 /// What sends packets.
 pub trait Wire {
@@ -225,23 +225,23 @@ impl Connections {
     /// Looks at an IPv4 packet with a TCP segment that came in, and returns
     /// whether it is for the stack.
     pub(super) fn hear(&self, packet: &mut [u8]) -> bool {
-        let Some(said) = Said::read(packet, &ChecksumCapabilities::default()) else {
+        let Some(header) = Header::read(packet, &ChecksumCapabilities::default()) else {
             // Damaged. The stack may make of it what it likes.
             return true;
         };
         let key = Key {
-            peer: said.from,
-            own: said.to,
+            peer: header.from,
+            own: header.to,
         };
-        if said.control == TcpControl::Syn {
-            self.welcome(key, &said);
+        if header.control == TcpControl::Syn {
+            self.welcome(key, &header);
             return true;
         }
         let Some((_, slot)) = self.find(key) else {
-            self.follow(key, &said);
+            self.follow(key, &header);
             return true;
         };
-        let is_for_stack = slot.state.borrow_mut().hear(&said, packet);
+        let is_for_stack = slot.state.borrow_mut().hear(&header, packet);
         slot.server.borrow_mut().wake();
         is_for_stack
     }
@@ -249,31 +249,31 @@ impl Connections {
     /// Makes what the stack sends on a connection follow what was sent in its
     /// place.
     pub(super) fn leave(&self, packet: &mut [u8]) {
-        let Some(said) = Said::read(packet, &ChecksumCapabilities::ignored()) else {
+        let Some(header) = Header::read(packet, &ChecksumCapabilities::ignored()) else {
             return;
         };
         let key = Key {
-            peer: said.to,
-            own: said.from,
+            peer: header.to,
+            own: header.from,
         };
-        if said.control == TcpControl::Syn {
+        if header.control == TcpControl::Syn {
             if let Some(known) = self.newcomer(key)
-                && let Some(ack) = said.ack
+                && let Some(ack) = header.ack
             {
-                let window = said.window >> said.scale.unwrap_or(0);
-                let answer = Some((said.sequence + 1, ack, window));
+                let window = header.window >> header.scale.unwrap_or(0);
+                let answer = Some((header.sequence + 1, ack, window));
                 self.newcomers
                     .set(key.number(), Newcomer { answer, ..known });
             }
         } else if let Some((_, slot)) = self.find(key) {
-            slot.state.borrow_mut().leave(&said, packet);
+            slot.state.borrow_mut().leave(&header, packet);
         }
     }
 
     /// Notes a SYN.
-    fn welcome(&self, key: Key, said: &Said) {
+    fn welcome(&self, key: Key, header: &Header) {
         let known = self.newcomer(key);
-        let newcomer = match known.filter(|known| known.sequence == said.sequence) {
+        let newcomer = match known.filter(|known| known.sequence == header.sequence) {
             // Which one is answered cannot be told (RFC 6298 §3).
             Some(known) => Newcomer {
                 asked: None,
@@ -281,15 +281,15 @@ impl Connections {
             },
             None => Newcomer {
                 own: key.own,
-                sequence: said.sequence,
+                sequence: header.sequence,
                 asked: Some(Instant::now()),
                 peer: Peer {
-                    segment: said.segment.unwrap_or(DEFAULT_SEGMENT),
-                    window: said.window.into(),
-                    selective: said.selective,
+                    segment: header.segment.unwrap_or(DEFAULT_SEGMENT),
+                    window: header.window.into(),
+                    selective: header.selective,
                     round_trip: None,
                 },
-                scale: said.scale.unwrap_or(0),
+                scale: header.scale.unwrap_or(0),
                 answer: None,
             },
         };
@@ -297,14 +297,14 @@ impl Connections {
     }
 
     /// Notes what a peer says before a server knows of it.
-    fn follow(&self, key: Key, said: &Said) {
-        let Some(mut known) = self.newcomer(key).filter(|_| said.ack.is_some()) else {
+    fn follow(&self, key: Key, header: &Header) {
+        let Some(mut known) = self.newcomer(key).filter(|_| header.ack.is_some()) else {
             return;
         };
         if let Some(asked) = known.asked.take() {
             known.peer.round_trip = Some(Instant::now().saturating_duration_since(asked));
         }
-        known.peer.window = u32::from(said.window) << known.scale;
+        known.peer.window = u32::from(header.window) << known.scale;
         self.newcomers.set(key.number(), known);
     }
 
@@ -521,15 +521,16 @@ impl Outgoing<'_> {
 impl State {
     /// Takes from a segment of the peer what is for the sender, and makes it
     /// what the stack expects; returns whether there is anything in it for it.
-    fn hear(&mut self, said: &Said, packet: &mut [u8]) -> bool {
-        let Some(ack) = said.ack else { return true };
+    fn hear(&mut self, header: &Header, packet: &mut [u8]) -> bool {
+        let Some(ack) = header.ack else { return true };
         let (have, sent) = (self.sender.acknowledged_to(), self.sender.sent_to());
         let place = |number: TcpSeqNumber| {
             let known = self.first.0.wrapping_add(have as i32);
             have.checked_add_signed(number.0.wrapping_sub(known).into())
         };
         let Some(to) = place(ack) else { return true };
-        let is_bare = said.len == 0 && matches!(said.control, TcpControl::None | TcpControl::Psh);
+        let is_bare =
+            header.len == 0 && matches!(header.control, TcpControl::None | TcpControl::Psh);
         // What comes behind the data is the stack's FIN.
         let behind = to.saturating_sub(sent);
         let to = to.min(sent);
@@ -539,25 +540,25 @@ impl State {
         };
         let ack = Ack {
             to,
-            edge: to + (u64::from(said.window) << self.scale),
-            blocks: said.blocks.map(|said| said.and_then(block)),
+            edge: to + (u64::from(header.window) << self.scale),
+            blocks: header.blocks.map(|told| told.and_then(block)),
             is_bare,
         };
         self.sender.acknowledged(&ack, Instant::now());
         let number = (self.first.0 as u32).wrapping_add(behind as u32);
         put_number(packet, ACKNOWLEDGEMENT, number);
         // One that looks back asks whether we are there.
-        !is_bare || behind > 0 || said.sequence < later(self.expected, self.read)
+        !is_bare || behind > 0 || header.sequence < later(self.expected, self.read)
     }
 
     /// Moves what the stack says behind what was sent.
-    fn leave(&mut self, said: &Said, packet: &mut [u8]) {
-        if let Some(ack) = said.ack {
+    fn leave(&mut self, header: &Header, packet: &mut [u8]) {
+        if let Some(ack) = header.ack {
             self.expected = later(self.expected, ack);
-            self.window = said.window;
+            self.window = header.window;
         }
         let sent = self.sender.sent_to() as u32;
-        let number = (said.sequence.0 as u32).wrapping_add(sent);
+        let number = (header.sequence.0 as u32).wrapping_add(sent);
         put_number(packet, SEQUENCE, number);
     }
 

@@ -111,7 +111,8 @@ pub struct Sender {
     since: Instant,
     /// Probes since.
     probes: u8,
-    /// The peer is to be asked for its window.
+    /// The peer is to be asked for its window (a zero-window probe, RFC 9293
+    /// §3.8.6.1).
     ask: bool,
     /// When what was overtaken is lost.
     overdue: Option<Instant>,
@@ -145,7 +146,7 @@ struct Round {
     began: Instant,
     /// The round is over when everything before was acknowledged.
     end: u64,
-    /// Bytes a second times the least round trip.
+    /// Bytes a second times the least round trip (the bandwidth-delay product).
     holds: u64,
 }
 

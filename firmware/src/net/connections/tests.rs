@@ -91,10 +91,10 @@ impl<'a> Packet<'a> {
 /// Reads a packet, and says by that that its checksums are right: control,
 /// sequence number, acknowledgement and payload.
 fn read(packet: &[u8]) -> (TcpControl, i32, Option<i32>, Vec<u8>) {
-    let said = Said::read(packet, &ChecksumCapabilities::default()).unwrap();
-    let payload = packet[packet.len() - said.len..].to_vec();
-    let ack = said.ack.map(|ack| ack.0);
-    (said.control, said.sequence.0, ack, payload)
+    let header = Header::read(packet, &ChecksumCapabilities::default()).unwrap();
+    let payload = packet[packet.len() - header.len..].to_vec();
+    let ack = header.ack.map(|ack| ack.0);
+    (header.control, header.sequence.0, ack, payload)
 }
 
 #[derive(Default)]

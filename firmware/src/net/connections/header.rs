@@ -1,4 +1,4 @@
-//! What a TCP segment says, and two numbers in it to write anew.
+//! The header of a TCP segment: read, and two numbers in it written anew.
 
 use core::net::SocketAddrV4;
 
@@ -10,8 +10,8 @@ pub(super) const SEQUENCE: usize = 4;
 pub(super) const ACKNOWLEDGEMENT: usize = 8;
 const CHECKSUM: usize = 16;
 
-/// What a TCP segment says.
-pub(super) struct Said {
+/// What the header of a TCP segment says, and the IP addresses before it.
+pub(super) struct Header {
     pub(super) from: SocketAddrV4,
     pub(super) to: SocketAddrV4,
     pub(super) control: TcpControl,
@@ -26,7 +26,7 @@ pub(super) struct Said {
     pub(super) len: usize,
 }
 
-impl Said {
+impl Header {
     /// Reads an IPv4 packet that carries a TCP segment.
     pub(super) fn read(packet: &[u8], checksums: &ChecksumCapabilities) -> Option<Self> {
         let ipv4 = Ipv4Packet::new_checked(packet).ok()?;
