@@ -42,6 +42,7 @@ mod sys;
 #[cfg(target_os = "linux")]
 mod tap_device;
 mod time;
+mod timers;
 mod vigil;
 mod watch;
 

@@ -6,17 +6,13 @@ use std::task::Waker;
 use std::time::Instant;
 
 use embassy_time_driver::{Driver, TICK_HZ, time_driver_impl};
-use embassy_time_queue_utils::queue_generic::ConstGenericQueue;
 
-/// Timers that may run at once. Each task needs one; a full queue fires a
-/// timer early, which costs time but nothing else.
-const MAX_TIMERS: usize = 1024;
+use crate::timers::Timers;
 
 thread_local! {
     /// The timers of this thread's reactor. Tasks never leave their thread,
     /// so no lock is needed, and each test may run a reactor of its own.
-    static TIMERS: RefCell<ConstGenericQueue<MAX_TIMERS>> =
-        const { RefCell::new(ConstGenericQueue::new()) };
+    static TIMERS: RefCell<Timers> = RefCell::default();
 }
 
 struct MonotonicClock;
@@ -30,7 +26,7 @@ impl Driver for MonotonicClock {
     }
 
     fn schedule_wake(&self, at: u64, waker: &Waker) {
-        TIMERS.with_borrow_mut(|timers| timers.schedule_wake(at, waker));
+        TIMERS.with_borrow_mut(|timers| timers.schedule(at, waker));
     }
 }
 
@@ -40,8 +36,6 @@ time_driver_impl!(static DRIVER: MonotonicClock = MonotonicClock);
 /// until the next one (`None`: there is none).
 pub(crate) fn wake_expired() -> Option<u64> {
     let now = DRIVER.now();
-    match TIMERS.with_borrow_mut(|timers| timers.next_expiration(now)) {
-        u64::MAX => None,
-        next => Some(next.saturating_sub(now)),
-    }
+    let next = TIMERS.with_borrow_mut(|timers| timers.wake_expired(now))?;
+    Some(next.saturating_sub(now))
 }
