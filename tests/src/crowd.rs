@@ -26,9 +26,11 @@ const PREFIX: u8 = 16;
 /// The most nodes that have room between [`FIRST`] and the network's end.
 pub const MOST: u16 = 4096;
 
-/// Transfers of one `curl`. It could do 300 at once, but looks at all of them
-/// whenever one has news, and would be what is measured.
-const PER_CURL: usize = 32;
+/// `curl`s that share the nodes between them. Each could do 300 transfers, but
+/// looks at all of them whenever one has news, and would be what is measured.
+/// They are as many for few nodes as for a thousand: the kernel bills to the
+/// server what it costs to wake them.
+const CURLS: usize = 32;
 /// No fetch of all may take longer, in seconds.
 const PATIENCE: u32 = 1_800;
 
@@ -104,7 +106,8 @@ impl Crowd {
         ensure!(nodes <= self.nodes, "there are {} nodes", self.nodes);
         let all: Vec<Ipv4Addr> = (0..nodes).map(node).collect();
         let mut curls = Vec::new();
-        for (number, some) in all.chunks(PER_CURL).enumerate() {
+        let each = all.len().div_ceil(CURLS).max(1);
+        for (number, some) in all.chunks(each).enumerate() {
             let path = self.ground.folder.join(format!("crowd-{number}.curl"));
             fs::write(&path, config(some, url))
                 .with_context(|| format!("cannot write {}", path.display()))?;
@@ -137,7 +140,7 @@ impl Crowd {
     fn curl(&self, config: &PathBuf) -> Result<Curl> {
         let mut curl = self.link.client.command("curl")?;
         curl.args(["--parallel", "--parallel-immediate"])
-            .args(["--parallel-max", &PER_CURL.to_string()])
+            .args(["--parallel-max", "300"])
             .args(["--no-progress-meter", "--config"])
             .arg(config)
             .stdin(Stdio::null())
