@@ -11,8 +11,10 @@
 //! and [out](Connections::leave).
 
 mod header;
+mod line;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use core::cell::{Cell, RefCell};
 use core::net::{Ipv4Addr, SocketAddrV4};
@@ -26,6 +28,8 @@ use smoltcp::wire::{
 };
 
 use self::header::{ACKNOWLEDGEMENT, Header, SEQUENCE, later, put_number};
+use self::line::{Line, Place};
+use self::turns::Turn;
 use super::recent::{Entry, Recent, spread};
 use crate::tcp::{Ack, Peer, Segment, Sender};
 
@@ -41,6 +45,11 @@ pub const LARGEST_SEGMENT: usize = 60 * 1024;
 /// has under way, up to here. A whole number of the largest segments fits.
 const SHARED_WINDOW: u32 = 8 << 20;
 const SHARE: (u32, u32) = (2 * LARGEST_SEGMENT as u32, 8 * LARGEST_SEGMENT as u32);
+
+/// The share of a connection in its turn, where they take [`turns`]: it serves
+/// those faster whose peers take more, but who waits for a turn most of the time
+/// does not notice, and fewer and longer bursts cost less.
+const SHARE_IN_TURN: u32 = 4 * LARGEST_SEGMENT as u32;
 
 /// What a peer takes that does not say how much, in bytes (RFC 9293 §3.7.1).
 const DEFAULT_SEGMENT: u16 = 536;
@@ -74,8 +83,11 @@ pub struct Connections<S: ?Sized = [Slot]> {
     /// more. Slots are counted from 1; 0 is none.
     touched: Cell<u16>,
     free: Cell<u16>,
-    /// The first and the last of the connections that wait for the NIC.
-    waiting: Cell<(u16, u16)>,
+    /// Those that wait for the NIC.
+    waiting: Line,
+    /// Those that wait for their turn, and how many have it.
+    queue: Line,
+    turns: Cell<u16>,
     /// A segment's bytes on their way from a file to the NIC.
     piece: RefCell<[u8; LARGEST_SEGMENT]>,
     slots: S,
@@ -91,9 +103,10 @@ pub struct Slot {
     /// this slot's own connection, or the next free slot.
     first: Cell<u16>,
     next: Cell<u16>,
-    /// Whether this connection waits for the NIC, and which one does after it.
-    waits: Cell<bool>,
-    behind: Cell<u16>,
+    /// Its places among those that wait for the NIC, and for their turn.
+    waits: Place,
+    queues: Place,
+    turn: Cell<Turn>,
     server: RefCell<WakerRegistration>,
     state: RefCell<State>,
 }
@@ -178,8 +191,9 @@ impl Slot {
             key: Cell::new(Key::NONE),
             first: Cell::new(0),
             next: Cell::new(0),
-            waits: Cell::new(false),
-            behind: Cell::new(0),
+            waits: Place::none(),
+            queues: Place::none(),
+            turn: Cell::new(Turn::None),
             server: RefCell::new(WakerRegistration::new()),
             state: RefCell::new(State {
                 sender: Sender::IDLE,
@@ -208,7 +222,9 @@ impl<const N: usize> Connections<[Slot; N]> {
             open: Cell::new(0),
             touched: Cell::new(0),
             free: Cell::new(0),
-            waiting: Cell::new((0, 0)),
+            waiting: Line::new(),
+            queue: Line::new(),
+            turns: Cell::new(0),
             piece: RefCell::new([0; LARGEST_SEGMENT]),
             slots: [const { Slot::new() }; N],
         }
@@ -367,48 +383,39 @@ impl Connections {
         link.set(slot.next.get());
         slot.next.set(self.free.replace(number));
         self.open.set(self.open.get() - 1);
+        self.end_turn(slot, Instant::now());
     }
 
     /// Whether a connection waits for the NIC.
     pub(super) fn has_waiting(&self) -> bool {
-        self.waiting.get() != (0, 0)
+        !self.waiting.is_empty()
     }
 
     /// Has the connections go on that have waited longest for the NIC, at most
     /// `count`.
     pub(super) fn wake_waiting(&self, count: usize) {
         for _ in 0..count {
-            let (first, last) = self.waiting.get();
-            let Some(slot) = self.slot(first) else {
+            let next = self.waiting.next(|number| self.place_in_waiting(number));
+            let Some(slot) = next.and_then(|number| self.slot(number)) else {
                 return;
             };
-            let next = slot.behind.take();
-            self.waiting
-                .set(if next == 0 { (0, 0) } else { (next, last) });
-            slot.waits.set(false);
             slot.server.borrow_mut().wake();
         }
     }
 
-    fn wait(&self, number: u16, slot: &Slot) {
-        if slot.waits.replace(true) {
-            return;
-        }
-        let (first, last) = self.waiting.get();
-        match self.slot(last) {
-            Some(last) => {
-                last.behind.set(number);
-                self.waiting.set((first, number));
-            }
-            None => self.waiting.set((number, number)),
-        }
+    fn place_in_waiting(&self, number: u16) -> Option<&Place> {
+        self.slot(number).map(|slot| &slot.waits)
     }
 
     /// Bytes that may be under way on each connection, and the most where the
     /// path holds more than that.
     fn share(&self) -> (u32, u32) {
+        let open = self.open.get().max(1);
+        let most = SHARED_WINDOW / u32::from(open);
+        if open > turns::AT_ONCE {
+            return (SHARE_IN_TURN, most);
+        }
         let largest = LARGEST_SEGMENT as u32;
-        let most = SHARED_WINDOW / u32::from(self.open.get().max(1));
         let share = (most / largest * largest).clamp(SHARE.0, SHARE.1);
         (share, most)
     }
@@ -477,7 +484,9 @@ impl Outgoing<'_> {
 
     /// When to [go on](Self::go_on) though nothing was heard.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.slot.state.borrow().sender.deadline()
+        let of_sender = self.slot.state.borrow().sender.deadline();
+        let of_turn = self.slot.turn.get().end();
+        [of_sender, of_turn].into_iter().flatten().min()
     }
 
     /// Sends what may be sent now, of bytes that `fill` reads from a place on:
@@ -497,10 +506,25 @@ impl Outgoing<'_> {
         if state.sender.deadline().is_some_and(|at| at <= now) {
             state.sender.timed_out(now);
         }
-        let (share, most) = self.connections.share();
-        while let Some(mut segment) = state.sender.next(share, most) {
+        let (connections, slot, number) = (self.connections, self.slot, self.number);
+        connections.review_turn(slot, now);
+        let (share, most) = connections.share();
+        loop {
+            let Some(mut segment) = state.sender.next(share, most) else {
+                if let Some(end) = slot.turn.get().end()
+                    && !state.sender.has_use_for(end.saturating_duration_since(now))
+                {
+                    connections.end_turn(slot, now);
+                }
+                break;
+            };
+            let is_new = segment.from == state.sender.sent_to();
+            if is_new && !connections.has_turn(number, slot, now) {
+                break;
+            }
             if !wire.has_room() {
-                self.connections.wait(self.number, self.slot);
+                let waiting = &connections.waiting;
+                waiting.join(number, |number| connections.place_in_waiting(number));
                 break;
             }
             let room = &mut piece[..segment.len as usize];
@@ -513,6 +537,9 @@ impl Outgoing<'_> {
             let payload = &piece[..segment.len as usize];
             state.send(key, segment, payload, wire);
             state.sender.sent(segment, now);
+            if is_new {
+                slot.turn.set(slot.turn.get().used(segment.len, now));
+            }
         }
         Ok(())
     }

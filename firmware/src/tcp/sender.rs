@@ -226,6 +226,13 @@ impl Sender {
         self.board.end()
     }
 
+    /// Whether more may be sent within this time than now: an answer may come,
+    /// or it is the share that does not let more be under way.
+    pub fn has_use_for(&self, time: Duration) -> bool {
+        let has_filled_it = self.under_way() + u64::from(self.largest) > self.share.into();
+        self.sent_to() < self.end && (has_filled_it || self.round_trip.least() < time)
+    }
+
     /// What to send now, if anything. `share` is how many bytes the caller would
     /// have under way; on a path that holds more, it is more, and `most` at most.
     pub fn next(&mut self, share: u32, most: u32) -> Option<Segment> {
@@ -394,7 +401,7 @@ impl Sender {
         let timeout = self.since + self.round_trip.timeout(self.in_vain);
         if self.board.is_empty() {
             // It may be that the peer has room again, and said so in vain.
-            return (self.board.end() < self.end).then_some(timeout);
+            return self.is_shut_out().then_some(timeout);
         }
         let mut deadline = timeout;
         if self.may_probe() {
@@ -410,7 +417,7 @@ impl Sender {
         }
         let timeout = self.since + self.round_trip.timeout(self.in_vain);
         if self.board.is_empty() {
-            if self.board.end() < self.end && now >= timeout {
+            if self.is_shut_out() && now >= timeout {
                 self.ask = true;
                 self.start_over(now);
             }
@@ -451,6 +458,12 @@ impl Sender {
     fn start_over(&mut self, now: Instant) {
         self.in_vain = self.in_vain.saturating_add(1);
         self.since = now;
+    }
+
+    /// Whether the peer has no room for what comes next.
+    fn is_shut_out(&self) -> bool {
+        let next = self.board.end();
+        next < self.end && self.edge <= next
     }
 
     fn may_probe(&self) -> bool {

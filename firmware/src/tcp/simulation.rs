@@ -761,8 +761,28 @@ fn absurd_acknowledgements_do_no_harm() {
             assert_eq!(sender.sent_to(), end);
             edge = edge.max(if to <= end { ack.edge } else { 0 });
             assert_eq!(sender.is_done(), expected == offered);
-            assert!(sender.is_done() || sender.deadline().is_some());
+            let goes_on = sender.deadline().is_some() || sender.next(1 << 20, 1 << 20).is_some();
+            assert!(sender.is_done() || goes_on);
         }
+    }
+}
+
+#[test]
+fn only_who_has_no_room_is_asked_for_it() {
+    for (window, expected) in [(1000, 1000), (0, 0)] {
+        let peer = Peer {
+            segment: 1000,
+            window,
+            selective: true,
+            round_trip: None,
+        };
+        let mut sender = Sender::new(&peer, LARGEST, instant(0));
+        sender.offer(5000);
+        // The caller sends nothing yet: it is the others' turn.
+        assert_eq!(sender.deadline().is_some(), window == 0);
+        sender.timed_out(instant(10_000_000_000));
+        let len = sender.next(1 << 20, 1 << 20).unwrap().len;
+        assert_eq!(len, expected);
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Wake;
 
+use embassy_time::Duration;
+
 use super::*;
 
 const OWN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 8080);
@@ -143,7 +145,11 @@ impl Wire for Desk {
 
 impl Desk {
     fn new() -> Self {
-        let connections: &Connections<[Slot; 4]> = Box::leak(Box::default());
+        Self::with_places::<4>()
+    }
+
+    fn with_places<const N: usize>() -> Self {
+        let connections: &Connections<[Slot; N]> = Box::leak(Box::default());
         Self {
             connections,
             room: Cell::new(usize::MAX),
@@ -339,6 +345,161 @@ fn those_that_wait_for_the_nic_go_on_in_turn() {
     desk.connections.wake_waiting(9);
     assert_eq!(rang(), [0, 1, 0]);
     assert!(!desk.connections.has_waiting());
+}
+
+/// Three peers more than can have a turn at once, to each of which there is much
+/// to send.
+struct Crowd {
+    desk: Desk,
+    bells: Vec<Arc<Bell>>,
+    outs: Vec<Option<Outgoing<'static>>>,
+}
+
+impl Crowd {
+    /// Those that can, by order.
+    const TURNS: usize = turns::AT_ONCE as usize;
+    const SIZE: usize = Self::TURNS + 3;
+
+    fn gather() -> Self {
+        let desk = Desk::with_places::<{ Self::SIZE }>();
+        let outs = (1..=Self::SIZE as u8).map(|number| {
+            desk.greet(number);
+            let out = desk.open(number).unwrap();
+            out.offer(1 << 30);
+            Some(out)
+        });
+        Self {
+            outs: outs.collect(),
+            bells: (0..Self::SIZE).map(|_| Arc::default()).collect(),
+            desk,
+        }
+    }
+
+    /// Lets one go on whose peer has acknowledged all before; how many bytes it
+    /// sent.
+    fn go_on(&self, which: usize) -> usize {
+        let out = self.outs[which].as_ref().unwrap();
+        let to = 5001 + out.sent_to() as i32;
+        let ack = Packet::from_peer(which as u8 + 1, TcpControl::None, 1001, to);
+        assert_eq!(self.desk.hear(ack), None);
+        let sent = self.desk.go_on(out, &self.bells[which]);
+        sent.iter().map(|(_, payload)| payload.len()).sum()
+    }
+
+    /// Lets one go on for as long as it may, but not for ever.
+    fn exhaust(&self, which: usize) -> usize {
+        let mut sum = 0;
+        while sum < 8 << 20 {
+            match self.go_on(which) {
+                0 => break,
+                sent => sum += sent,
+            }
+        }
+        self.bells[which].rang();
+        sum
+    }
+
+    /// Who was woken since this was asked last.
+    fn woken(&self) -> Vec<usize> {
+        let all = self.bells.iter().enumerate();
+        all.filter(|(_, bell)| bell.rang() > 0)
+            .map(|(which, _)| which)
+            .collect()
+    }
+}
+
+#[test]
+fn where_many_have_something_to_send_they_take_turns() {
+    let mut crowd = Crowd::gather();
+    let next = Crowd::TURNS;
+    let sent: Vec<_> = (0..Crowd::SIZE).map(|which| crowd.go_on(which)).collect();
+    let (first, late) = sent.split_at(next);
+    assert!(first.iter().all(|sent| *sent > 0), "{sent:?}");
+    assert_eq!(late, [0; 3]);
+    crowd.woken();
+    // Each turn that is used up is the next one's, in the order they came.
+    for (over, begins) in [(0, next), (1, next + 1), (2, next + 2), (3, 0), (next, 1)] {
+        let sent = first.get(over).unwrap_or(&0) + crowd.exhaust(over);
+        assert!((1 << 20..(1 << 20) + MTU).contains(&sent), "{sent}");
+        assert_eq!(crowd.woken(), [begins]);
+        assert_eq!(crowd.exhaust(over), 0);
+    }
+    // Nobody's turn is lost with a connection, nor is it one's that has gone.
+    for gone in [2, 0, 4] {
+        crowd.outs[gone] = None;
+    }
+    assert_eq!(crowd.woken(), [3, next]);
+    assert!(crowd.desk.connections.queue.is_empty());
+    crowd.outs.clear();
+    assert_eq!(crowd.desk.connections.turns.get(), 0);
+}
+
+#[test]
+fn a_turn_is_not_over_while_nobody_else_wants_it() {
+    let mut crowd = Crowd::gather();
+    assert_eq!(crowd.exhaust(0) >> 20, 8);
+    crowd.outs[0] = None;
+    let late = Crowd::TURNS + 1;
+    for which in 1..late {
+        assert!(crowd.go_on(which) > 0);
+    }
+    let connections = crowd.desk.connections;
+    let slot = crowd.outs[1].as_ref().unwrap().slot;
+    let end = slot.turn.get().end().unwrap();
+    connections.review_turn(slot, end);
+    let until = slot.turn.get().end().unwrap();
+    assert!(until > end);
+    // Time passes for those, too, that send nothing.
+    assert_eq!(crowd.go_on(late), 0);
+    crowd.woken();
+    connections.review_turn(slot, until - Duration::from_ticks(1));
+    assert_eq!(crowd.woken(), []);
+    // That the NIC has no room is not the peer's fault.
+    crowd.desk.room.set(0);
+    assert_eq!(crowd.go_on(1), 0);
+    crowd.woken();
+    connections.review_turn(slot, until);
+    assert_eq!(crowd.woken(), []);
+    crowd.desk.room.set(usize::MAX);
+    connections.wake_waiting(1);
+    connections.review_turn(slot, slot.turn.get().end().unwrap());
+    assert_eq!(crowd.woken(), [1, late]);
+    assert!(crowd.go_on(late) > 0);
+}
+
+#[test]
+fn who_stands_in_line_keeps_the_place() {
+    let crowd = Crowd::gather();
+    for which in 0..Crowd::SIZE {
+        crowd.go_on(which);
+    }
+    let late = Crowd::TURNS;
+    let shut = Packet {
+        window: 0,
+        ..Packet::from_peer(late as u8 + 1, TcpControl::None, 1001, 5001)
+    };
+    crowd.desk.hear(shut);
+    let out = crowd.outs[late].as_ref().unwrap();
+    assert_eq!(crowd.desk.go_on(out, &crowd.bells[late]), []);
+    crowd.woken();
+    crowd.exhaust(0);
+    assert_eq!(crowd.woken(), [late]);
+}
+
+#[test]
+fn who_has_sent_everything_has_no_turn() {
+    let desk = Desk::new();
+    let bell = Arc::default();
+    desk.greet(7);
+    let out = desk.open(7).unwrap();
+    for _ in 0..3 {
+        out.offer(100);
+        assert_eq!(desk.go_on(&out, &bell).len(), 1);
+        assert_eq!(desk.connections.turns.get(), 0);
+    }
+    out.offer(100_000);
+    desk.go_on(&out, &bell);
+    assert_eq!(desk.connections.turns.get(), 1);
 }
 
 #[test]
