@@ -6,6 +6,10 @@ use super::{Bounded, Clients, finish_any};
 use crate::netns::Netns;
 use crate::priority;
 
+/// How long answers may come after the last request, in microseconds: longer
+/// than a server asks first whether somebody has the address that it will offer.
+const PATIENCE: &str = "1000000";
+
 /// What perfdhcp measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Load {
@@ -47,8 +51,7 @@ impl Clients<'_> {
         command
             .args(["-4", "-l", "eth0", "-r", &rate.to_string()])
             .args(["-p", &seconds.to_string(), "-R", &machines.to_string()])
-            // Late answers still count: a second after the last request.
-            .args(["-W", "1000000", server]);
+            .args(["-W", PATIENCE, server]);
         let before = overflows(self.netns)?;
         let mut process = Bounded::start(&mut command)?;
         // Its threads, once there are any, are put first with it.
@@ -66,7 +69,7 @@ impl Clients<'_> {
         let mut command = self.netns.command("perfdhcp")?;
         command
             .args(["-4", "-l", "eth0", "-r", "100", "-n", "3"])
-            .args(["-W", "50000", server]);
+            .args(["-W", PATIENCE, server]);
         let (printed, _) = finish_any(&mut command)?;
         Ok(parse(&printed, 0).is_some_and(|load| load.acks > 0))
     }
