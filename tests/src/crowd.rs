@@ -106,8 +106,8 @@ impl Crowd {
         ensure!(nodes <= self.nodes, "there are {} nodes", self.nodes);
         let all: Vec<Ipv4Addr> = (0..nodes).map(node).collect();
         let mut curls = Vec::new();
-        let each = all.len().div_ceil(CURLS).max(1);
-        for (number, some) in all.chunks(each).enumerate() {
+        let of_each = all.len().div_ceil(CURLS).max(1);
+        for (number, some) in all.chunks(of_each).enumerate() {
             let path = self.ground.folder.join(format!("crowd-{number}.curl"));
             fs::write(&path, config(some, url))
                 .with_context(|| format!("cannot write {}", path.display()))?;
@@ -116,7 +116,7 @@ impl Crowd {
         let started = Instant::now();
         let running: Vec<Curl> = curls
             .iter()
-            .map(|config| self.curl(config))
+            .map(|config| self.curl(config, of_each))
             .collect::<Result<_>>()?;
         let mut each = Vec::new();
         for curl in running {
@@ -137,10 +137,10 @@ impl Crowd {
         Ok(Fetched { total, each })
     }
 
-    fn curl(&self, config: &PathBuf) -> Result<Curl> {
+    fn curl(&self, config: &PathBuf, transfers: usize) -> Result<Curl> {
         let mut curl = self.link.client.command("curl")?;
         curl.args(["--parallel", "--parallel-immediate"])
-            .args(["--parallel-max", "300"])
+            .args(["--parallel-max", &transfers.to_string()])
             .args(["--no-progress-meter", "--config"])
             .arg(config)
             .stdin(Stdio::null())

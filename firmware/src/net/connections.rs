@@ -29,7 +29,7 @@ use smoltcp::wire::{
 
 use self::header::{ACKNOWLEDGEMENT, Header, SEQUENCE, later, put_number};
 use self::line::{Line, Place};
-use self::turns::Turn;
+use self::turns::{AT_ONCE, Turn};
 use super::recent::{Entry, Recent, spread};
 use crate::tcp::{Ack, Peer, Segment, Sender};
 
@@ -43,13 +43,10 @@ pub const LARGEST_SEGMENT: usize = 60 * 1024;
 /// most on one of them where the path holds less: much under way is soon more
 /// than a processor's cache, and one connection alone is the faster the more it
 /// has under way, up to here. A whole number of the largest segments fits.
+///
+/// Where more connections are open than that is enough for, they take [`turns`].
 const SHARED_WINDOW: u32 = 8 << 20;
 const SHARE: (u32, u32) = (2 * LARGEST_SEGMENT as u32, 8 * LARGEST_SEGMENT as u32);
-
-/// The share of a connection in its turn, where they take [`turns`]: it serves
-/// those faster whose peers take more, but who waits for a turn most of the time
-/// does not notice, and fewer and longer bursts cost less.
-const SHARE_IN_TURN: u32 = 4 * LARGEST_SEGMENT as u32;
 
 /// What a peer takes that does not say how much, in bytes (RFC 9293 §3.7.1).
 const DEFAULT_SEGMENT: u16 = 536;
@@ -412,8 +409,8 @@ impl Connections {
     fn share(&self) -> (u32, u32) {
         let open = self.open.get().max(1);
         let most = SHARED_WINDOW / u32::from(open);
-        if open > turns::AT_ONCE {
-            return (SHARE_IN_TURN, most);
+        if open > AT_ONCE {
+            return (turns::SHARE, most);
         }
         let largest = LARGEST_SEGMENT as u32;
         let share = (most / largest * largest).clamp(SHARE.0, SHARE.1);

@@ -2,8 +2,8 @@
 //!
 //! Were the data of a thousand connections under way at the same time, it would
 //! be more than a processor's cache holds, and each would be woken for a segment
-//! at a time. So no more send at once than have room in the shared window with
-//! the least share each; the others stand in line. A turn ends after so many bytes,
+//! at a time. So no more send at once than the shared window has the least share
+//! for; the others stand in line. A turn ends after so many bytes,
 //! or as soon as it is of no use: when everything is sent, when the peer takes
 //! nothing, or when it is so far away that its answer will come too late.
 //!
@@ -12,10 +12,15 @@
 use embassy_time::{Duration, Instant};
 
 use super::line::Place;
-use super::{Connections, SHARE, SHARED_WINDOW, Slot};
+use super::{Connections, SHARED_WINDOW, Slot};
 
 /// Connections that have a turn at the same time.
-pub(super) const AT_ONCE: u16 = (SHARED_WINDOW / SHARE.0) as u16;
+pub(super) const AT_ONCE: u16 = (SHARED_WINDOW / super::SHARE.0) as u16;
+
+/// Bytes that one has under way in its turn: twice as many as when all can send.
+/// Longer bursts cost less. They also serve those faster whose peers take more at
+/// a time, but who waits most of the time does not notice.
+pub(super) const SHARE: u32 = 2 * super::SHARE.0;
 
 /// Bytes of a turn. After it, all others have theirs: transfers that began
 /// together end together but for this much.
