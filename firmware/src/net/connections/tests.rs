@@ -357,7 +357,7 @@ struct Crowd {
 
 impl Crowd {
     /// Those that can, by order.
-    const TURNS: usize = turns::AT_ONCE as usize;
+    const TURNS: usize = AT_ONCE as usize;
     const SIZE: usize = Self::TURNS + 3;
 
     fn gather() -> Self {
