@@ -27,12 +27,13 @@ type Turn = Box<dyn FnMut()>;
 type SetUp = fn() -> Turn;
 
 /// The inner loops by name, each with what sets it up.
-const LOOPS: [(&str, SetUp); 7] = [
+const LOOPS: [(&str, SetUp); 8] = [
     ("dhcp-exchange", dhcp::exchange),
     ("tftp-block", tftp::block),
     ("tftp-window-16", tftp::window),
     ("http-head", http::head),
     ("tcp-ack", tcp::ack),
+    ("tcp-lossy-ack", tcp::lossy_ack),
     ("catalog-script", catalog::script),
     ("catalog-config", catalog::config),
 ];
