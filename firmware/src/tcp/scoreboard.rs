@@ -1,5 +1,7 @@
 //! What became of every byte that was sent and not acknowledged yet.
 
+use core::ops::Range;
+
 use embassy_time::Instant;
 use heapless::Vec;
 
@@ -92,6 +94,8 @@ pub(super) struct Scoreboard {
     start: u64,
     /// Behind the last byte that is known to have arrived.
     highest: u64,
+    /// Bytes of each fate, which every acknowledgement asks for.
+    bytes: [u64; 3],
 }
 
 impl Scoreboard {
@@ -100,6 +104,7 @@ impl Scoreboard {
             runs: Vec::new(),
             start: 0,
             highest: 0,
+            bytes: [0; 3],
         }
     }
 
@@ -120,19 +125,14 @@ impl Scoreboard {
 
     /// Bytes with this fate.
     pub(super) fn count(&self, fate: Fate) -> u64 {
-        let mut start = self.start;
-        let mut bytes = 0;
-        for run in &self.runs {
-            if run.fate == fate {
-                bytes += run.end - start;
-            }
-            start = run.end;
-        }
-        bytes
+        self.bytes[fate as usize]
     }
 
     /// The first bytes that are to be sent again, from here to there.
     pub(super) fn first_lost(&self) -> Option<(u64, u64)> {
+        if self.count(Fate::Lost) == 0 {
+            return None;
+        }
         let index = self.runs.iter().position(|run| run.fate == Fate::Lost)?;
         Some((self.start_of(index), self.runs[index].end))
     }
@@ -152,11 +152,13 @@ impl Scoreboard {
             fate: Fate::UnderWay,
             again: false,
         };
-        if self.runs.push(run).is_err()
-            && let Some(last) = self.runs.last_mut()
+        if self.runs.is_full()
+            && let Some(last) = self.runs.pop()
         {
-            *last = run;
+            self.bytes[last.fate as usize] -= last.end - self.end();
         }
+        self.bytes[Fate::UnderWay as usize] += end - self.end();
+        self.runs.extend([run]);
     }
 
     /// Notes that lost bytes were sent again: the first ones of a run. If there
@@ -164,13 +166,12 @@ impl Scoreboard {
     /// not stay lost, or it would be sent without end.
     pub(super) fn sent_again(&mut self, from: u64, to: u64, number: u32, at: Instant) {
         self.make_room(1);
-        let to = if self.split(to) {
-            to
-        } else {
-            let mut ends = self.runs.iter().map(|run| run.end);
-            ends.find(|end| *end >= to).unwrap_or(to)
-        };
-        self.change(from, to, |run| {
+        let first = self.runs.partition_point(|run| run.end <= from);
+        let behind = self.split(to).unwrap_or_else(|| {
+            let before = self.runs.partition_point(|run| run.end < to);
+            self.runs.len().min(before + 1)
+        });
+        self.change(first..behind, |run| {
             *run = Run {
                 end: run.end,
                 at,
@@ -185,10 +186,15 @@ impl Scoreboard {
     /// acknowledgement says.
     pub(super) fn acknowledged(&mut self, to: u64, news: &mut News) {
         let to = to.clamp(self.start, self.end());
-        self.note(self.start, to, news);
-        let gone = self.runs.iter().take_while(|run| run.end <= to).count();
+        let gone = self.runs.partition_point(|run| run.end <= to);
+        let touched = self.runs.len().min(gone + 1);
+        self.note(0..touched, to, news);
+        for run in &self.runs[..touched] {
+            let end = run.end.min(to);
+            self.bytes[run.fate as usize] -= end - self.start;
+            self.start = end;
+        }
         self.runs.drain(..gone);
-        self.start = to;
         // Not before: what one acknowledgement tells of is in no order.
         self.highest = self.highest.max(news.highest);
     }
@@ -196,31 +202,43 @@ impl Scoreboard {
     /// The peer has the bytes from here to there.
     pub(super) fn delivered(&mut self, from: u64, to: u64, news: &mut News) {
         let (from, to) = (from.max(self.start), to.min(self.end()));
-        if from >= to || !self.make_room(2) || !self.split(from) || !self.split(to) {
+        if from >= to || self.is_delivered(from, to) || !self.make_room(2) {
             return;
         }
-        self.note(from, to, news);
-        self.change(from, to, |run| run.fate = Fate::Delivered);
-        self.join(Fate::Delivered);
+        let (Some(first), Some(behind)) = (self.split(from), self.split(to)) else {
+            return;
+        };
+        self.note(first..behind, to, news);
+        self.change(first..behind, |run| run.fate = Fate::Delivered);
+        self.join(first..behind + 1, Fate::Delivered);
+    }
+
+    /// Whether the peer is known to have the bytes from here to there. Most of
+    /// what an acknowledgement tells, the one before it has told.
+    fn is_delivered(&self, from: u64, to: u64) -> bool {
+        let index = self.runs.partition_point(|run| run.end <= from);
+        let run = self.runs.get(index);
+        run.is_some_and(|run| run.fate == Fate::Delivered && run.end >= to)
     }
 
     /// Has those runs under way sent again of which `is_lost` says so.
     pub(super) fn lose(&mut self, mut is_lost: impl FnMut(&Order, Instant) -> bool) {
-        for run in &mut self.runs {
+        let before = self.count(Fate::Lost);
+        self.change(0..self.runs.len(), |run| {
             if run.fate == Fate::UnderWay && is_lost(&run.order(), run.at) {
                 run.fate = Fate::Lost;
             }
+        });
+        if self.count(Fate::Lost) > before {
+            self.join(0..self.runs.len(), Fate::Lost);
         }
-        self.join(Fate::Lost);
     }
 
     /// Has everything sent again, what was delivered too: the peer may have
     /// thrown that away (RFC 2018 §8).
     pub(super) fn lose_all(&mut self) {
-        for run in &mut self.runs {
-            run.fate = Fate::Lost;
-        }
-        self.join(Fate::Lost);
+        self.change(0..self.runs.len(), |run| run.fate = Fate::Lost);
+        self.join(0..self.runs.len(), Fate::Lost);
     }
 
     /// Has the first bytes sent again, at most `bytes`, if they are under way
@@ -228,12 +246,12 @@ impl Scoreboard {
     pub(super) fn lose_first(&mut self, bytes: u64, number: u32) {
         let to = self.end().min(self.start + bytes);
         self.make_room(1);
-        if self.split(to)
-            && let Some(first) = self.runs.first_mut()
+        if self.split(to).is_some()
+            && let Some(first) = self.runs.first()
             && first.fate == Fate::UnderWay
             && number.wrapping_sub(first.number) as i32 >= 0
         {
-            first.fate = Fate::Lost;
+            self.change(0..1, |first| first.fate = Fate::Lost);
         }
     }
 
@@ -244,12 +262,12 @@ impl Scoreboard {
         }
     }
 
-    /// Adds to the news what arrived between here and there.
-    fn note(&mut self, from: u64, to: u64, news: &mut News) {
-        let mut start = self.start;
-        for run in &self.runs {
-            let (begin, end) = (start.max(from), run.end.min(to));
-            start = run.end;
+    /// Adds to the news what arrived of these runs, which is all before `to`.
+    fn note(&self, runs: Range<usize>, to: u64, news: &mut News) {
+        let mut start = self.start_of(runs.start);
+        for run in &self.runs[runs] {
+            let (begin, end) = (start, run.end.min(to));
+            start = end;
             if begin >= end || run.fate == Fate::Delivered {
                 continue;
             }
@@ -268,33 +286,36 @@ impl Scoreboard {
         news.highest = news.highest.max(to);
     }
 
-    /// Changes the runs from here to there, at both of which one ends.
-    fn change(&mut self, from: u64, to: u64, mut change: impl FnMut(&mut Run)) {
-        let mut start = self.start;
-        for run in &mut self.runs {
-            if start >= from && run.end <= to {
-                change(run);
-            }
+    /// Changes these runs, but not where they end.
+    fn change(&mut self, runs: Range<usize>, mut change: impl FnMut(&mut Run)) {
+        let mut start = self.start_of(runs.start);
+        for run in &mut self.runs[runs] {
+            let (before, len) = (run.fate, run.end - start);
             start = run.end;
+            change(run);
+            self.bytes[before as usize] -= len;
+            self.bytes[run.fate as usize] += len;
         }
     }
 
-    /// Makes two runs of the one that reaches across `at`; returns whether
-    /// there is a border now.
-    fn split(&mut self, at: u64) -> bool {
-        let Some(index) = self.runs.iter().position(|run| run.end >= at) else {
-            return at <= self.start;
+    /// Makes two runs of the one that reaches across `at`. Returns how many end
+    /// there or before, or `None` if there is no border and no place for one.
+    fn split(&mut self, at: u64) -> Option<usize> {
+        let before = self.runs.partition_point(|run| run.end < at);
+        let Some(run) = self.runs.get(before).copied() else {
+            return (at <= self.start).then_some(before);
         };
-        let run = self.runs[index];
-        if run.end == at || self.start_of(index) >= at {
-            return true;
+        if self.start_of(before) >= at {
+            return Some(before);
         }
-        self.runs.insert(index, Run { end: at, ..run }).is_ok()
+        let has_border = run.end == at || self.runs.insert(before, Run { end: at, ..run }).is_ok();
+        has_border.then_some(before + 1)
     }
 
-    /// Makes one run of those side by side that have this fate.
-    fn join(&mut self, fate: Fate) {
-        for index in (1..self.runs.len()).rev() {
+    /// Makes one run of those with this fate that are side by side, in so far as
+    /// the second of them is one of these.
+    fn join(&mut self, runs: Range<usize>, fate: Fate) {
+        for index in (runs.start.max(1)..runs.end.min(self.runs.len())).rev() {
             if self.runs[index - 1].fate == fate && self.runs[index].fate == fate {
                 self.join_with_next(index - 1);
             }
@@ -502,9 +523,14 @@ mod tests {
                     assert!(is_so, "seed {seed}: {from} to {}: {board:?}", run.end);
                     from = run.end;
                 }
-                let fates = [Fate::UnderWay, Fate::Lost, Fate::Delivered];
-                let sum: u64 = fates.map(|fate| board.count(fate)).iter().sum();
-                assert_eq!(sum, board.end() - board.start());
+                for fate in [Fate::UnderWay, Fate::Lost, Fate::Delivered] {
+                    let mut from = board.start;
+                    let bytes = board.runs.iter().map(|run| {
+                        let len = run.end - core::mem::replace(&mut from, run.end);
+                        if run.fate == fate { len } else { 0 }
+                    });
+                    assert_eq!(board.count(fate), bytes.sum::<u64>(), "seed {seed}");
+                }
             }
         }
     }
