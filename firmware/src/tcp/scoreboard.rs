@@ -293,8 +293,10 @@ impl Scoreboard {
             let (before, len) = (run.fate, run.end - start);
             start = run.end;
             change(run);
-            self.bytes[before as usize] -= len;
-            self.bytes[run.fate as usize] += len;
+            if run.fate != before {
+                self.bytes[before as usize] -= len;
+                self.bytes[run.fate as usize] += len;
+            }
         }
     }
 
