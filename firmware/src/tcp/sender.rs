@@ -20,6 +20,10 @@ const LEAST_PART: u32 = 8;
 /// The largest congestion window, in bytes.
 const MAX_WINDOW: u32 = 4 << 20;
 
+/// A connection may have so many times as much under way as arrived in the last
+/// round trip: that was sent in the one before, and the window doubles in each.
+const DOUBLED_TWICE: u64 = 4;
+
 /// Segments that must have arrived behind one for it to be lost, and duplicate
 /// ACKs that say the same (RFC 5681 §3.2).
 const DUPLICATES: u32 = 3;
@@ -241,7 +245,7 @@ impl Sender {
             let from = self.board.start().wrapping_sub(1);
             return Some(Segment { from, len: 0 });
         }
-        let held = (2 * self.round.holds).clamp(share.into(), most.max(share).into());
+        let held = (DOUBLED_TWICE * self.round.holds).clamp(share.into(), most.max(share).into());
         let limit = held.min(self.window.into());
         let under_way = self.under_way();
         let mut room = match &self.recovery {

@@ -674,6 +674,27 @@ fn a_short_queue_is_kept_full() {
 }
 
 #[test]
+fn a_long_path_is_filled_by_doubling() {
+    let path = Path {
+        delay: 10_000,
+        ..Path::CLEAN
+    };
+    let peer = Manner {
+        buffer: 8 << 20,
+        ..Manner::LINUX
+    };
+    let setting = Setting {
+        path,
+        peer,
+        ..Setting::PLAIN
+    };
+    let got = run(setting, 1);
+    println!("{got:?}");
+    // From ten segments to 4 MiB in nine round trips, which bring 7.5 MB.
+    assert!(got.arrived < 14 * 20_000, "{got:?}");
+}
+
+#[test]
 fn a_reader_that_stalled_goes_on_when_its_update_was_lost() {
     for peer in PEERS {
         for lost in [0, 1, 3] {
