@@ -100,6 +100,8 @@ pub struct Sender {
     /// each round trip (RFC 5681 §3.1).
     window: u32,
     threshold: u32,
+    /// Bytes that were under way when something was sent last.
+    filled: u64,
     recovery: Option<Recovery>,
     /// Duplicate ACKs up to here tell of what was sent again after a timeout
     /// though the peer had it (RFC 6582 §3.2).
@@ -169,6 +171,7 @@ impl Sender {
         latest: None,
         window: 0,
         threshold: 0,
+        filled: 0,
         recovery: None,
         resent: 0,
         duplicates: 0,
@@ -324,6 +327,7 @@ impl Sender {
             self.board.sent(to, self.number, now);
             self.since = now;
         }
+        self.filled = self.under_way();
     }
 
     /// The peer said something. What it cannot have said is passed over.
@@ -371,7 +375,7 @@ impl Sender {
             self.reorders = self.reorders.saturating_sub(1);
         }
         if self.recovery.is_none() || self.window < self.threshold {
-            self.grow(news.bytes, flight);
+            self.grow(news.bytes);
         }
         self.look_for_losses(ack.to > start, now);
         // A duplicate ACK tells of a segment before it is acknowledged.
@@ -531,8 +535,8 @@ impl Sender {
         }
     }
 
-    fn grow(&mut self, arrived: u64, flight: u64) {
-        if flight < u64::from(self.window / 2) {
+    fn grow(&mut self, arrived: u64) {
+        if self.filled < u64::from(self.window / 2) {
             // It was not the window that kept more from being sent.
             return;
         }

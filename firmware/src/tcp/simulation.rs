@@ -695,6 +695,35 @@ fn a_long_path_is_filled_by_doubling() {
 }
 
 #[test]
+fn acks_that_come_together_open_the_window_as_much() {
+    let peer = Peer {
+        segment: 1_460,
+        window: 1 << 20,
+        selective: true,
+        round_trip: None,
+    };
+    let mut sender = Sender::new(&peer, 1_460, instant(0));
+    sender.offer(1_000_000);
+    for (round, expected) in (1..).zip([10, 20, 40, 80]) {
+        let before = sender.sent_to();
+        while let Some(segment) = sender.next(1 << 20, 1 << 20) {
+            sender.sent(segment, instant(round * 1_000_000));
+        }
+        assert_eq!(sender.sent_to() - before, expected * SEGMENT);
+        let acks = before + 2 * SEGMENT..=sender.sent_to();
+        for to in acks.step_by(2 * SEGMENT as usize) {
+            let ack = Ack {
+                to,
+                edge: to + (1 << 20),
+                blocks: [None; 3],
+                is_bare: true,
+            };
+            sender.acknowledged(&ack, instant(round * 1_000_000 + 500_000));
+        }
+    }
+}
+
+#[test]
 fn a_reader_that_stalled_goes_on_when_its_update_was_lost() {
     for peer in PEERS {
         for lost in [0, 1, 3] {
