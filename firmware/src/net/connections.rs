@@ -479,6 +479,11 @@ impl Outgoing<'_> {
         self.slot.state.borrow().sender.is_done()
     }
 
+    /// Nothing more will be sent: leaves its turn to others.
+    pub(super) fn end(&self) {
+        self.connections.end_turn(self.slot, Instant::now());
+    }
+
     /// When to [go on](Self::go_on) though nothing was heard.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let of_sender = self.slot.state.borrow().sender.deadline();

@@ -115,6 +115,7 @@ impl Visitor<'_, '_> {
             // A reset: the peer must not take what it has for the whole.
             line.socket.abort();
         }
+        line.out.end();
         let _ = with_deadline(Instant::now() + FLUSH_TIMEOUT, line.socket.flush()).await;
     }
 }
