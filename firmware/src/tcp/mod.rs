@@ -14,8 +14,9 @@
 //!   lacks. (RFC 8985 §7 probes with the last one.) All is sent again only after
 //!   the retransmission timeout (RFC 6298).
 //! - How much may be under way is bounded by the peer's window, a congestion
-//!   window (RFC 5681) and the caller; while losses are mended, little more is
-//!   sent than arrives (RFC 6937).
+//!   window (RFC 5681) and the caller. Where more than a few bytes in a hundred
+//!   get lost that window becomes smaller, and while they are mended little more
+//!   is sent than arrives (RFC 6937).
 //!
 //! Bytes are counted from the first one of the connection, in 64 bits. Segments
 //! may be larger than the wire's: the NIC cuts them up.

@@ -17,6 +17,15 @@ const FIRST_WINDOW: u32 = 10;
 /// where many share the wire, which is then the likelier cause, it is less.
 const LEAST_PART: u32 = 8;
 
+/// If less than one byte in so many gets lost, it is the cable that loses it, and
+/// the congestion window stays as it is: a queue that overflows loses more. (BBR
+/// draws the line at the same 2 %, `LossThresh` in draft-ietf-ccwg-bbr.) Not so
+/// where the peer cannot tell of more than one loss in a round trip.
+const FEW: u64 = 50;
+
+/// Bytes after which what became of others weighs half as much.
+const LATELY: u64 = 4 << 20;
+
 /// The largest congestion window, in bytes.
 const MAX_WINDOW: u32 = 4 << 20;
 
@@ -123,6 +132,7 @@ pub struct Sender {
     /// When what was overtaken is lost.
     overdue: Option<Instant>,
     round: Round,
+    lately: Lately,
 }
 
 /// Losses are being mended.
@@ -132,8 +142,10 @@ struct Recovery {
     end: u64,
     /// The last transmission before it began.
     number: u32,
-    /// Bytes sent and not acknowledged when it began; 0 after a timeout, when
-    /// the congestion window alone says what may be sent.
+    /// Whether the congestion window was made smaller for it.
+    is_congested: bool,
+    /// Bytes sent and not acknowledged when that was. 0 after a timeout and where
+    /// little was lost: then the congestion window alone says what may be sent.
     flight: u64,
     /// Bytes that have arrived since, that were sent since, and that may be sent
     /// now: little more than arrive, so that a queue that has overflown can
@@ -141,6 +153,13 @@ struct Recovery {
     arrived: u64,
     sent: u64,
     allowed: u64,
+}
+
+/// What became of the bytes that were sent lately.
+#[derive(Debug)]
+struct Lately {
+    arrived: u64,
+    lost: u64,
 }
 
 /// Measures what the path holds: once a round trip, what arrived in it.
@@ -187,6 +206,10 @@ impl Sender {
             began: Instant::from_ticks(0),
             end: 0,
             holds: 0,
+        },
+        lately: Lately {
+            arrived: 0,
+            lost: 0,
         },
     };
 
@@ -365,6 +388,7 @@ impl Sender {
             self.probes = 0;
             self.since = now;
             self.heed(&news, now);
+            self.lately.arrived(news.bytes);
             self.round.arrived += news.bytes;
             self.round
                 .look(ack.to, self.board.end(), self.round_trip.least(), now);
@@ -374,7 +398,8 @@ impl Sender {
             self.duplicates = 0;
             self.reorders = self.reorders.saturating_sub(1);
         }
-        if self.recovery.is_none() || self.window < self.threshold {
+        let is_congested = self.recovery.is_some_and(|it| it.is_congested);
+        if !is_congested || self.window < self.threshold {
             self.grow(news.bytes);
         }
         self.look_for_losses(ack.to > start, now);
@@ -434,7 +459,7 @@ impl Sender {
             self.board.lose_all();
             self.threshold = self.at_least(flight / 2);
             self.window = self.at_least(0);
-            self.recovery = Some(self.since_now(0));
+            self.recovery = Some(self.since_now(true, 0));
             self.resent = self.board.end();
             self.duplicates = 0;
             self.overdue = None;
@@ -452,10 +477,11 @@ impl Sender {
         }
     }
 
-    fn since_now(&self, flight: u64) -> Recovery {
+    fn since_now(&self, is_congested: bool, flight: u64) -> Recovery {
         Recovery {
             end: self.board.end(),
             number: self.number,
+            is_congested,
             flight,
             arrived: 0,
             sent: 0,
@@ -552,6 +578,7 @@ impl Sender {
     /// Has sent again what was overtaken, or what duplicate ACKs ask for.
     fn look_for_losses(&mut self, has_advanced: bool, now: Instant) {
         self.overdue = None;
+        let before = self.board.count(Fate::Lost);
         if let Some(latest) = self.latest.filter(|_| self.selective) {
             let enough = u64::from(DUPLICATES * self.segment);
             let at_once = self.reorders == 0
@@ -583,21 +610,46 @@ impl Sender {
                 self.board.lose_first(self.segment.into(), by);
             }
         }
+        self.lately.lost(self.board.count(Fate::Lost) - before);
         if self.board.first_lost().is_some() {
             self.recover();
         }
     }
 
-    /// Begins a recovery.
+    /// Begins a recovery. If much was lost, also in one that began with little,
+    /// the congestion window becomes smaller.
     fn recover(&mut self) {
-        if self.recovery.is_some() {
+        if self.selective && !self.lately.much_was_lost() {
+            self.recovery = self.recovery.or(Some(self.since_now(false, 0)));
+            return;
+        }
+        if self.recovery.is_some_and(|it| it.is_congested) {
+            // That is once for all that was lost together.
             return;
         }
         let flight = self.board.end() - self.board.start();
-        self.recovery = Some(self.since_now(flight));
+        self.recovery = Some(self.since_now(true, flight));
         // As CUBIC does (RFC 9438 §4.6).
         self.threshold = self.at_least(flight.min(self.window.into()) * 7 / 10);
         self.window = self.threshold;
+    }
+}
+
+impl Lately {
+    fn arrived(&mut self, bytes: u64) {
+        self.arrived += bytes;
+        if self.arrived > LATELY {
+            self.arrived /= 2;
+            self.lost /= 2;
+        }
+    }
+
+    fn lost(&mut self, bytes: u64) {
+        self.lost += bytes;
+    }
+
+    fn much_was_lost(&self) -> bool {
+        self.lost * FEW > self.arrived
     }
 }
 

@@ -651,6 +651,32 @@ fn random_losses_cost_little() {
 }
 
 #[test]
+fn a_few_losses_leave_the_window_as_it_is() {
+    let peer = Manner {
+        buffer: 8 << 20,
+        ..Manner::LINUX
+    };
+    for (lost, from, to) in [(10, 7_000.0, 10_000.0), (50, 1_000.0, 3_000.0)] {
+        let path = Path {
+            lost,
+            acks_lost: lost,
+            ..Path::CLEAN
+        };
+        let setting = Setting {
+            path,
+            peer,
+            offers: &[50_000_000],
+            ..Setting::PLAIN
+        };
+        for seed in 0..3 {
+            let got = run(setting, seed);
+            println!("{lost}: {:.0} Mbit/s, {:.4}", got.rate(), got.ratio());
+            assert!((from..to).contains(&got.rate()), "{lost}: {got:?}");
+        }
+    }
+}
+
+#[test]
 fn a_short_queue_is_kept_full() {
     for peer in [Manner::LINUX, Manner::UEFI] {
         for share in [100_000, 1 << 20] {
