@@ -19,6 +19,8 @@ pub(super) struct Conditions {
     processor: String,
     cores: usize,
     kernel: String,
+    /// By which congestion control the kernel sends, and so its servers do.
+    congestion_control: String,
     memory: u64,
     /// Programs and the first line that each says of itself.
     versions: Vec<(String, String)>,
@@ -48,6 +50,9 @@ impl Conditions {
             processor: machine::processor(),
             cores: std::thread::available_parallelism()?.get(),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            congestion_control: read("/proc/sys/net/ipv4/tcp_congestion_control")
+                .trim()
+                .to_owned(),
             memory: memory.unwrap_or(0) * 1024,
             versions,
             commit,
@@ -61,11 +66,12 @@ impl Conditions {
         // Client and server of one package say the same.
         versions.dedup();
         format!(
-            "{} × {}, {:.1} GiB, Linux {}\n{}\ncommit {}{}",
+            "{} × {}, {:.1} GiB, Linux {} with {}\n{}\ncommit {}{}",
             self.cores,
             self.processor,
             self.memory as f64 / MIB / 1024.0,
             self.kernel,
+            self.congestion_control,
             versions.join(" · "),
             self.commit,
             if self.dirty { " and changes" } else { "" }
@@ -84,6 +90,7 @@ impl Conditions {
                 "cores": self.cores,
                 "memory_bytes": self.memory,
                 "kernel": self.kernel,
+                "congestion_control": self.congestion_control,
             },
             "versions": versions,
             "commit": self.commit,
@@ -214,6 +221,7 @@ mod tests {
             processor: "a processor".to_owned(),
             cores: 2,
             kernel: "6.1".to_owned(),
+            congestion_control: "cubic".to_owned(),
             memory: 1 << 30,
             versions: vec![("peer".to_owned(), "peer 1.0".to_owned())],
             commit: "abc".to_owned(),
@@ -225,6 +233,7 @@ mod tests {
         let report = json(&conditions, true, &rows);
         for (pointer, want) in [
             ("/machine/cores", json!(2)),
+            ("/machine/congestion_control", json!("cubic")),
             ("/machine/memory_bytes", json!(1 << 30)),
             ("/versions/peer", json!("peer 1.0")),
             ("/dirty", json!(true)),
