@@ -160,7 +160,7 @@ impl Lossy {
     fn set_up(bench: &Bench, way: Way, trouble: Trouble) -> Result<Box<dyn Rig>> {
         let ground = ground(bench)?;
         let bytes = match way {
-            Way::Http => 20_000_000,
+            Way::Http => 100_000_000,
             Way::Tftp | Way::Windows => 2_000_000,
         };
         let file = format!("lossy-{bytes}");
