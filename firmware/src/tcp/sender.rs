@@ -17,11 +17,13 @@ const FIRST_WINDOW: u32 = 10;
 /// where many share the wire, which is then the likelier cause, it is less.
 const LEAST_PART: u32 = 8;
 
-/// If less than one byte in so many gets lost, it is the cable that loses it, and
-/// the congestion window stays as it is: a queue that overflows loses more. (BBR
-/// draws the line at the same 2 %, `LossThresh` in draft-ietf-ccwg-bbr.) Not so
-/// where the peer cannot tell of more than one loss in a round trip.
+/// If less than one byte in so many gets lost, and not more than so many segments
+/// at once, it is the cable that loses them, and the congestion window stays as it
+/// is: a queue that overflows loses more. (BBR draws the line at the same 2 %,
+/// `LossThresh` in draft-ietf-ccwg-bbr.) Not so where the peer cannot tell of more
+/// than one loss in a round trip.
 const FEW: u64 = 50;
+const FEW_AT_ONCE: u64 = 3;
 
 /// Bytes after which what became of others weighs half as much.
 const LATELY: u64 = 4 << 20;
@@ -470,7 +472,7 @@ impl Sender {
             let is_single = self.is_single();
             self.board.lose_first(self.probe_len(), self.number);
             if !self.selective && !is_single {
-                self.recover();
+                self.recover(0);
             }
             self.probes += 1;
             self.since = now;
@@ -610,16 +612,19 @@ impl Sender {
                 self.board.lose_first(self.segment.into(), by);
             }
         }
-        self.lately.lost(self.board.count(Fate::Lost) - before);
+        let lost = self.board.count(Fate::Lost) - before;
+        self.lately.lost += lost;
         if self.board.first_lost().is_some() {
-            self.recover();
+            self.recover(lost);
         }
     }
 
-    /// Begins a recovery. If much was lost, also in one that began with little,
-    /// the congestion window becomes smaller.
-    fn recover(&mut self) {
-        if self.selective && !self.lately.much_was_lost() {
+    /// Begins a recovery, or goes on in one, with so many bytes more lost. If it
+    /// was much, the congestion window becomes smaller.
+    fn recover(&mut self, lost: u64) {
+        let is_much = lost > FEW_AT_ONCE * u64::from(self.segment)
+            || self.lately.lost * FEW > self.lately.arrived;
+        if self.selective && !is_much {
             self.recovery = self.recovery.or(Some(self.since_now(false, 0)));
             return;
         }
@@ -642,14 +647,6 @@ impl Lately {
             self.arrived /= 2;
             self.lost /= 2;
         }
-    }
-
-    fn lost(&mut self, bytes: u64) {
-        self.lost += bytes;
-    }
-
-    fn much_was_lost(&self) -> bool {
-        self.lost * FEW > self.arrived
     }
 }
 

@@ -720,32 +720,74 @@ fn a_long_path_is_filled_by_doubling() {
     assert!(got.arrived < 14 * 20_000, "{got:?}");
 }
 
-#[test]
-fn acks_that_come_together_open_the_window_as_much() {
+/// A sender that has much to send, and a peer that has room for it.
+fn eager(largest: u32) -> Sender {
     let peer = Peer {
-        segment: 1_460,
+        segment: largest as u16,
         window: 1 << 20,
         selective: true,
         round_trip: None,
     };
-    let mut sender = Sender::new(&peer, 1_460, instant(0));
-    sender.offer(1_000_000);
+    let mut sender = Sender::new(&peer, largest, instant(0));
+    sender.offer(100_000_000);
+    sender
+}
+
+/// What may be under way: less than the peer has room for.
+const SHARE: u32 = 300_000;
+
+/// Sends all that may be sent, and returns how much that was.
+fn send_all(sender: &mut Sender, now: u64) -> u64 {
+    let mut sent = 0;
+    while let Some(segment) = sender.next(SHARE, SHARE) {
+        sender.sent(segment, instant(now));
+        sent += u64::from(segment.len);
+    }
+    sent
+}
+
+fn acknowledge(sender: &mut Sender, to: u64, block: Option<(u64, u64)>, now: u64) {
+    let ack = Ack {
+        to,
+        edge: to + (1 << 20),
+        blocks: [block, None, None],
+        is_bare: true,
+    };
+    sender.acknowledged(&ack, instant(now));
+}
+
+#[test]
+fn acks_that_come_together_open_the_window_as_much() {
+    let mut sender = eager(1_460);
     for (round, expected) in (1..).zip([10, 20, 40, 80]) {
-        let before = sender.sent_to();
-        while let Some(segment) = sender.next(1 << 20, 1 << 20) {
-            sender.sent(segment, instant(round * 1_000_000));
-        }
-        assert_eq!(sender.sent_to() - before, expected * SEGMENT);
+        let (before, now) = (sender.sent_to(), round * 1_000_000);
+        assert_eq!(send_all(&mut sender, now), expected * SEGMENT);
         let acks = before + 2 * SEGMENT..=sender.sent_to();
         for to in acks.step_by(2 * SEGMENT as usize) {
-            let ack = Ack {
-                to,
-                edge: to + (1 << 20),
-                blocks: [None; 3],
-                is_bare: true,
-            };
-            sender.acknowledged(&ack, instant(round * 1_000_000 + 500_000));
+            acknowledge(&mut sender, to, None, now + 500_000);
         }
+    }
+}
+
+#[test]
+fn many_segments_lost_at_once_make_the_window_smaller() {
+    for (lost, is_less) in [(1, false), (3, false), (4, true), (41, true)] {
+        let mut sender = eager(LARGEST);
+        let mut now = 0;
+        // Without a loss for long, so that this one is less than 2 %.
+        while sender.sent_to() < 20_000_000 {
+            now += 1_000_000;
+            send_all(&mut sender, now);
+            let to = sender.sent_to();
+            acknowledge(&mut sender, to, None, now + 500_000);
+        }
+        let window = send_all(&mut sender, now + 1_000_000);
+        let (from, to) = (sender.acknowledged_to(), sender.sent_to());
+        let rest = Some((from + lost * SEGMENT, to));
+        acknowledge(&mut sender, from, rest, now + 1_500_000);
+        let sent = send_all(&mut sender, now + 1_500_000);
+        // All of it has arrived or is lost.
+        assert_eq!(sent < window * 3 / 4, is_less, "{lost}: {sent} of {window}");
     }
 }
 
