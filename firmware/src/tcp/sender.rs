@@ -114,6 +114,9 @@ pub struct Sender {
     /// Bytes that were under way when something was sent last.
     filled: u64,
     recovery: Option<Recovery>,
+    /// Whether the congestion window was made smaller in this recovery. A `bool` in
+    /// there would have `None` be other than all zeros.
+    is_congested: bool,
     /// Duplicate ACKs up to here tell of what was sent again after a timeout
     /// though the peer had it (RFC 6582 §3.2).
     resent: u64,
@@ -144,10 +147,9 @@ struct Recovery {
     end: u64,
     /// The last transmission before it began.
     number: u32,
-    /// Whether the congestion window was made smaller for it.
-    is_congested: bool,
-    /// Bytes sent and not acknowledged when that was. 0 after a timeout and where
-    /// little was lost: then the congestion window alone says what may be sent.
+    /// Bytes sent and not acknowledged when the congestion window was made smaller.
+    /// 0 after a timeout and where little was lost: then that window alone says
+    /// what may be sent.
     flight: u64,
     /// Bytes that have arrived since, that were sent since, and that may be sent
     /// now: little more than arrive, so that a queue that has overflown can
@@ -178,7 +180,8 @@ struct Round {
 }
 
 impl Sender {
-    /// Of a connection that nobody has opened.
+    /// Of a connection that nobody has opened. All its bits are zero, or tables of
+    /// it would take room in a board's image.
     pub const IDLE: Self = Self {
         board: Scoreboard::new(),
         round_trip: RoundTrip::new(),
@@ -194,6 +197,7 @@ impl Sender {
         threshold: 0,
         filled: 0,
         recovery: None,
+        is_congested: false,
         resent: 0,
         duplicates: 0,
         reorders: 0,
@@ -397,11 +401,11 @@ impl Sender {
         }
         if self.recovery.is_some_and(|recovery| ack.to >= recovery.end) {
             self.recovery = None;
+            self.is_congested = false;
             self.duplicates = 0;
             self.reorders = self.reorders.saturating_sub(1);
         }
-        let is_congested = self.recovery.is_some_and(|it| it.is_congested);
-        if !is_congested || self.window < self.threshold {
+        if !self.is_congested || self.window < self.threshold {
             self.grow(news.bytes);
         }
         self.look_for_losses(ack.to > start, now);
@@ -461,7 +465,8 @@ impl Sender {
             self.board.lose_all();
             self.threshold = self.at_least(flight / 2);
             self.window = self.at_least(0);
-            self.recovery = Some(self.since_now(true, 0));
+            self.recovery = Some(self.since_now(0));
+            self.is_congested = true;
             self.resent = self.board.end();
             self.duplicates = 0;
             self.overdue = None;
@@ -479,11 +484,10 @@ impl Sender {
         }
     }
 
-    fn since_now(&self, is_congested: bool, flight: u64) -> Recovery {
+    fn since_now(&self, flight: u64) -> Recovery {
         Recovery {
             end: self.board.end(),
             number: self.number,
-            is_congested,
             flight,
             arrived: 0,
             sent: 0,
@@ -625,15 +629,16 @@ impl Sender {
         let is_much = lost > FEW_AT_ONCE * u64::from(self.segment)
             || self.lately.lost * FEW > self.lately.arrived;
         if self.selective && !is_much {
-            self.recovery = self.recovery.or(Some(self.since_now(false, 0)));
+            self.recovery = self.recovery.or(Some(self.since_now(0)));
             return;
         }
-        if self.recovery.is_some_and(|it| it.is_congested) {
+        if self.is_congested {
             // That is once for all that was lost together.
             return;
         }
         let flight = self.board.end() - self.board.start();
-        self.recovery = Some(self.since_now(true, flight));
+        self.recovery = Some(self.since_now(flight));
+        self.is_congested = true;
         // As CUBIC does (RFC 9438 §4.6).
         self.threshold = self.at_least(flight.min(self.window.into()) * 7 / 10);
         self.window = self.threshold;
